@@ -1,0 +1,134 @@
+"""Machine code from LLVM IR text: parse, optimise, emit an object, link it into the process.
+
+llvmlite takes 150 ms to import, so it is imported at the first compilation.  Errors here are bugs of the emitter, never
+a user's mistake: they are raised as :class:`CodegenError`.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+from dlir.backends.artifact_cache import ArtifactCache
+
+_library_numbers = itertools.count()
+
+
+class CodegenError(Exception):
+    """LLVM refused what the emitter wrote; `ir` is the text."""
+
+    def __init__(self, message: str, ir: str = "") -> None:
+        super().__init__(message)
+        self.ir = ir
+
+
+class Library:
+    """Linked code: `library["entry"]` is the address of an exported function, valid while the library lives."""
+
+    def __init__(self, tracker: Any, names: Iterable[str]) -> None:
+        self._tracker = tracker
+        self._addresses = {name: tracker[name] for name in names}
+
+    def __getitem__(self, name: str) -> int:
+        return self._addresses[name]
+
+
+class _Host:
+    """This machine as a compilation target; made once, at the first use of llvmlite."""
+
+    def __init__(self) -> None:
+        import llvmlite
+        import llvmlite.binding as llvm
+
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        self.llvm: ModuleType = llvm
+        self.version: str = llvmlite.__version__
+        self.triple: str = llvm.get_process_triple()
+        self.cpu: str = llvm.get_host_cpu_name()
+        self.features: str = llvm.get_host_cpu_features().flatten()
+        self.target = llvm.Target.from_triple(self.triple)
+        self.machine = self._create_machine()
+        self.data_layout = str(self.machine.target_data)
+        self.compiler = llvm.create_lljit_compiler(self._create_machine())
+
+    def _create_machine(self) -> Any:
+        return self.target.create_target_machine(
+            cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="small"
+        )
+
+
+@functools.cache
+def _host() -> _Host:
+    return _Host()
+
+
+def function_attributes() -> str:
+    """Attributes of every emitted function: LLVM's own default would stop at 256 bits where the CPU has 512."""
+    attributes = 'nounwind "no-trapping-math"="true"'
+    if "+avx512f" in _host().features.split(","):
+        attributes += ' "prefer-vector-width"="512"'
+    return attributes
+
+
+def optimised(ir: str) -> Any:
+    """The llvmlite module of `ir` after O3, verified.  Its str is the optimised text."""
+    host = _host()
+    try:
+        module = host.llvm.parse_assembly(ir)
+        module.verify()
+    except RuntimeError as error:
+        raise CodegenError(f"LLVM refused the emitted IR: {error}", ir) from error
+    module.triple = host.triple
+    module.data_layout = host.data_layout
+    options = host.llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = True
+    builder = host.llvm.create_pass_builder(host.machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return module
+
+
+def object_code(ir: str, cache: ArtifactCache | None = None) -> bytes:
+    """The relocatable object of `ir` for this CPU, out of `cache` where it holds it."""
+    host = _host()
+    key = (host.version, host.triple, host.cpu, host.features, ir)
+    if cache and (cached := cache.get(key)) is not None:
+        return cached
+    code = host.machine.emit_object(optimised(ir))
+    if cache:
+        cache.put(key, code)
+    return code
+
+
+def assembly(ir: str) -> str:
+    """The assembly text of `ir` for this CPU, for people to read."""
+    return _host().machine.emit_assembly(optimised(ir))
+
+
+def link(code: bytes, exports: Iterable[str], imports: Mapping[str, int] | None = None) -> Library:
+    """Load an object; `imports` gives addresses to symbols that are not those of the process (libc, libm, Python)."""
+    host = _host()
+    names = sorted(exports)
+    builder = host.llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    for name, address in (imports or {}).items():
+        builder.import_symbol(name, address)
+    for name in names:
+        builder.export_symbol(name)
+    try:
+        tracker = builder.link(host.compiler, f"dlir.{next(_library_numbers)}")
+    except RuntimeError as error:
+        raise CodegenError(f"cannot link the object: {error}") from error
+    return Library(tracker, names)
+
+
+def compile_ir(
+    ir: str,
+    exports: Iterable[str],
+    imports: Mapping[str, int] | None = None,
+    cache: ArtifactCache | None = None,
+) -> Library:
+    """`ir` compiled and linked."""
+    return link(object_code(ir, cache), exports, imports)

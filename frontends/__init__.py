@@ -1,0 +1,1 @@
+"""Frontends: the ways in, from Python and from the command line."""

@@ -1,0 +1,1 @@
+"""The IR: values, operations, types, attributes and the dialects."""

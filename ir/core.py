@@ -1,0 +1,489 @@
+"""The graph itself: values, operations, blocks and regions.
+
+Operations stand in a doubly linked list per block, with order numbers that are made on demand, so that insertion, erasure
+and "does A stand before B" are O(1).  The uses of a value are a linked list in the order in which they were made: nothing
+here is a set of objects, whose order would depend on addresses.  Operations, values, blocks and regions are compared by
+identity.  Nothing recurses on nesting depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+from dlir.ir.attributes import Attribute
+from dlir.ir.location import UNKNOWN, Location
+from dlir.ir.types import ShapedType, Type
+
+
+class Use:
+    """One operand slot: operation `owner` uses `value` as its operand number `index`."""
+
+    __slots__ = ("_next", "_previous", "index", "owner", "value")
+
+    def __init__(self, owner: Operation, index: int, value: Value) -> None:
+        self.owner = owner
+        self.index = index
+        self._link(value)
+
+    def _link(self, value: Value) -> None:
+        self.value = value
+        last = value._last_use
+        self._previous: Use | None = last
+        self._next: Use | None = None
+        if last is None:
+            value._first_use = self
+        else:
+            last._next = self
+        value._last_use = self
+
+    def _unlink(self) -> None:
+        previous, following, value = self._previous, self._next, self.value
+        if previous is None:
+            value._first_use = following
+        else:
+            previous._next = following
+        if following is None:
+            value._last_use = previous
+        else:
+            following._previous = previous
+
+    def set(self, value: Value) -> None:
+        """Use `value` here instead."""
+        if value is not self.value:
+            self._unlink()
+            self._link(value)
+
+
+class Value:
+    """A result of an operation or an argument of a block.  `name` is the hint that the text gave, without ``%``."""
+
+    __slots__ = ("_first_use", "_last_use", "index", "name", "owner", "type")
+    owner: Any
+    type: Any
+
+    def __init__(self, type: Type, owner: Operation | Block, index: int, name: str | None = None) -> None:
+        self.type = type
+        self.owner = owner
+        self.index = index
+        self.name = name
+        self._first_use: Use | None = None
+        self._last_use: Use | None = None
+
+    @property
+    def uses(self) -> Iterator[Use]:
+        """The uses, in the order in which they were made; the one in hand may be changed while iterating."""
+        use = self._first_use
+        while use is not None:
+            following = use._next
+            yield use
+            use = following
+
+    @property
+    def users(self) -> list[Operation]:
+        """The operations that use this value, each once, in the order of their first use."""
+        return list(dict.fromkeys(use.owner for use in self.uses))
+
+    @property
+    def is_used(self) -> bool:
+        return self._first_use is not None
+
+    @property
+    def has_one_use(self) -> bool:
+        return self._first_use is not None and self._first_use is self._last_use
+
+    @property
+    def defining_op(self) -> Operation | None:
+        """The operation whose result this is; None for a block argument."""
+        return None
+
+    @property
+    def parent_block(self) -> Block | None:
+        """The block in which the value is defined."""
+        raise TypeError
+
+    def replace_by(self, other: Value) -> None:
+        """Make every use of this value a use of `other`."""
+        if other is not self:
+            for use in self.uses:
+                use.set(other)
+
+    @property
+    def shape(self) -> Any:
+        """The shape of a value of shaped type."""
+        assert isinstance(self.type, ShapedType)
+        return self.type.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The element type of a value of shaped type, else the type itself."""
+        return self.type.dtype if isinstance(self.type, ShapedType) else self.type
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} %{self.name or self.index} : {self.type}>"
+
+
+class OpResult(Value):
+    """Result number `index` of operation `owner`."""
+
+    __slots__ = ()
+    owner: Operation
+
+    @property
+    def defining_op(self) -> Operation:
+        return self.owner
+
+    @property
+    def parent_block(self) -> Block | None:
+        return self.owner.parent
+
+
+class BlockArgument(Value):
+    """Argument number `index` of block `owner`."""
+
+    __slots__ = ("location",)
+    owner: Block
+
+    def __init__(
+        self, type: Type, owner: Block, index: int, name: str | None = None, location: Location = UNKNOWN
+    ) -> None:
+        super().__init__(type, owner, index, name)
+        self.location = location
+
+    @property
+    def parent_block(self) -> Block:
+        return self.owner
+
+
+class Operation:
+    """One operation.  Registered ops are subclasses (see :mod:`dlir.ir.op`); anything else is an `UnregisteredOp`."""
+
+    __slots__ = (
+        "_next",
+        "_order",
+        "_previous",
+        "_uses",
+        "attributes",
+        "location",
+        "name",
+        "parent",
+        "regions",
+        "results",
+        "successors",
+    )
+    name: str
+    is_terminator: ClassVar[bool] = False
+    is_isolated: ClassVar[bool] = False
+    is_registered: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        name: str,
+        operands: Iterable[Value] = (),
+        result_types: Iterable[Type] = (),
+        attributes: dict[str, Attribute] | None = None,
+        regions: Iterable[Region] = (),
+        successors: Iterable[Block] = (),
+        location: Location = UNKNOWN,
+    ) -> None:
+        self.name = name
+        self._uses = [Use(self, index, value) for index, value in enumerate(operands)]
+        self.results: tuple[OpResult, ...] = tuple(
+            OpResult(type, self, index) for index, type in enumerate(result_types)
+        )
+        self.attributes: dict[str, Attribute] = {} if attributes is None else attributes
+        self.successors: tuple[Block, ...] = tuple(successors)
+        self.location = location
+        self.regions: tuple[Region, ...] = tuple(regions)
+        for region in self.regions:
+            region.parent = self
+        self.parent: Block | None = None
+        self._previous: Operation | None = None
+        self._next: Operation | None = None
+        self._order = 0
+
+    # ------------------------------------------------------------ operands and results
+
+    @property
+    def operands(self) -> tuple[Value, ...]:
+        return tuple([use.value for use in self._uses])
+
+    def set_operand(self, index: int, value: Value) -> None:
+        """Make `value` operand number `index`."""
+        self._uses[index].set(value)
+
+    def set_operands(self, values: Sequence[Value]) -> None:
+        """Replace all operands; their number may change."""
+        for use in self._uses:
+            use._unlink()
+        self._uses = [Use(self, index, value) for index, value in enumerate(values)]
+
+    @property
+    def result(self) -> OpResult:
+        """The only result; ValueError if there is not exactly one."""
+        (only,) = self.results
+        return only
+
+    @property
+    def operand_types(self) -> tuple[Type, ...]:
+        return tuple([use.value.type for use in self._uses])
+
+    @property
+    def result_types(self) -> tuple[Type, ...]:
+        return tuple([result.type for result in self.results])
+
+    @property
+    def is_used(self) -> bool:
+        return any(result.is_used for result in self.results)
+
+    # ------------------------------------------------------------ place
+
+    @property
+    def parent_op(self) -> Operation | None:
+        """The operation in whose region this one stands."""
+        block = self.parent
+        return None if block is None or block.parent is None else block.parent.parent
+
+    @property
+    def next(self) -> Operation | None:
+        return self._next
+
+    @property
+    def previous(self) -> Operation | None:
+        return self._previous
+
+    def is_before(self, other: Operation) -> bool:
+        """Whether this op stands before `other`, which must be in the same block."""
+        assert self.parent is other.parent and self.parent is not None
+        if not self.parent._ordered:
+            self.parent._renumber()
+        return self._order < other._order
+
+    def detach(self) -> None:
+        """Take the op out of its block, keeping its operands and uses."""
+        block = self.parent
+        if block is None:
+            return
+        if self._previous is None:
+            block._first = self._next
+        else:
+            self._previous._next = self._next
+        if self._next is None:
+            block._last = self._previous
+        else:
+            self._next._previous = self._previous
+        self.parent = self._previous = self._next = None
+
+    def move_before(self, other: Operation) -> None:
+        """Move the op to just before `other`."""
+        self.detach()
+        assert other.parent is not None
+        other.parent.insert_before(other, self)
+
+    def move_after(self, other: Operation) -> None:
+        """Move the op to just after `other`."""
+        self.detach()
+        assert other.parent is not None
+        other.parent.insert_after(other, self)
+
+    def erase(self) -> None:
+        """Remove the op and all in its regions; its results must have no uses left outside it."""
+        self.detach()
+        stack: list[Operation] = [self]
+        while stack:
+            op = stack.pop()
+            for use in op._uses:
+                use._unlink()
+            op._uses = []
+            for region in op.regions:
+                for block in region.blocks:
+                    stack.extend(block.ops)
+        assert not self.is_used, f"{self.name} is erased while its result is used"
+
+    def replace_by(self, values: Sequence[Value]) -> None:
+        """Give every use of the results to `values`, one per result, and erase the op."""
+        for result, value in zip(self.results, values, strict=True):
+            if value.name is None and isinstance(value, OpResult):
+                value.name = result.name
+            result.replace_by(value)
+        self.erase()
+
+    # ------------------------------------------------------------ looking inside
+
+    @property
+    def body(self) -> Block:
+        """The first block of the first region."""
+        return self.regions[0].blocks[0]
+
+    def walk(self) -> Iterator[Operation]:
+        """This op and all inside, outer before inner, in program order; the op in hand may be erased or moved."""
+        yield self
+        stack: list[Iterator[Operation]] = [iter([op for r in self.regions for b in r.blocks for op in b.ops])]
+        while stack:
+            op = next(stack[-1], None)
+            if op is None:
+                stack.pop()
+                continue
+            yield op
+            if op.regions:
+                stack.append(iter([inner for r in op.regions for b in r.blocks for inner in b.ops]))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The plain value of attribute `name`, or `default`."""
+        found = self.attributes.get(name)
+        return default if found is None else found.value
+
+    def __repr__(self) -> str:
+        return f"<{self.name} at {self.location}>"
+
+
+class Block:
+    """A list of operations with arguments, ending in a terminator unless the region's op says otherwise."""
+
+    __slots__ = ("_first", "_last", "_ordered", "args", "name", "parent")
+
+    def __init__(self, arg_types: Iterable[Type] = (), name: str | None = None) -> None:
+        self.args: list[BlockArgument] = []
+        self.name = name
+        self.parent: Region | None = None
+        self._first: Operation | None = None
+        self._last: Operation | None = None
+        self._ordered = True
+        for type in arg_types:
+            self.add_arg(type)
+
+    def add_arg(self, type: Type, name: str | None = None, location: Location = UNKNOWN) -> BlockArgument:
+        """Append an argument."""
+        arg = BlockArgument(type, self, len(self.args), name, location)
+        self.args.append(arg)
+        return arg
+
+    def erase_arg(self, index: int) -> None:
+        """Remove an argument that has no uses."""
+        assert not self.args[index].is_used
+        del self.args[index]
+        for position, arg in enumerate(self.args):
+            arg.index = position
+
+    @property
+    def parent_op(self) -> Operation | None:
+        return None if self.parent is None else self.parent.parent
+
+    @property
+    def first(self) -> Operation | None:
+        return self._first
+
+    @property
+    def last(self) -> Operation | None:
+        return self._last
+
+    @property
+    def terminator(self) -> Operation:
+        """The last operation, which must be there."""
+        assert self._last is not None
+        return self._last
+
+    @property
+    def ops(self) -> Iterator[Operation]:
+        """The operations in order; the one in hand may be erased or moved."""
+        op = self._first
+        while op is not None:
+            following = op._next
+            yield op
+            op = following
+
+    def append(self, op: Operation) -> Operation:
+        """Put `op` at the end."""
+        assert op.parent is None
+        op.parent = self
+        last = self._last
+        op._previous = last
+        if last is None:
+            self._first = op
+            op._order = 0
+        else:
+            last._next = op
+            op._order = last._order + _STRIDE
+        self._last = op
+        return op
+
+    def prepend(self, op: Operation) -> Operation:
+        """Put `op` at the start."""
+        return self.append(op) if self._first is None else self.insert_before(self._first, op)
+
+    def insert_before(self, place: Operation, op: Operation) -> Operation:
+        """Put `op` just before `place`."""
+        assert op.parent is None and place.parent is self
+        op.parent = self
+        previous = place._previous
+        op._previous, op._next, place._previous = previous, place, op
+        if previous is None:
+            self._first = op
+            op._order = place._order - _STRIDE
+        else:
+            previous._next = op
+            op._order = (previous._order + place._order) // 2
+            if op._order == previous._order:
+                self._ordered = False
+        return op
+
+    def insert_after(self, place: Operation, op: Operation) -> Operation:
+        """Put `op` just after `place`."""
+        return self.append(op) if place._next is None else self.insert_before(place._next, op)
+
+    def split_before(self, place: Operation) -> list[Operation]:
+        """Detach `place` and everything after it, and return them in order."""
+        moved = []
+        op: Operation | None = place
+        while op is not None:
+            following = op._next
+            op.detach()
+            moved.append(op)
+            op = following
+        return moved
+
+    def _renumber(self) -> None:
+        for order, op in enumerate(self.ops):
+            op._order = order * _STRIDE
+        self._ordered = True
+
+    def __repr__(self) -> str:
+        return f"<Block ^{self.name or '?'}>"
+
+
+#: Room between the order numbers of neighbours, so that a block is renumbered only after many insertions in one place.
+_STRIDE = 1 << 16
+
+
+class Region:
+    """A list of blocks inside an operation; the first is the entry."""
+
+    __slots__ = ("blocks", "parent")
+
+    def __init__(self, blocks: Iterable[Block] = ()) -> None:
+        self.blocks: list[Block] = []
+        self.parent: Operation | None = None
+        for block in blocks:
+            self.append(block)
+
+    def append(self, block: Block) -> Block:
+        """Put `block` at the end."""
+        block.parent = self
+        self.blocks.append(block)
+        return block
+
+    @property
+    def block(self) -> Block:
+        """The only block; ValueError if there is not exactly one."""
+        (only,) = self.blocks
+        return only
+
+
+class UnregisteredOp(Operation):
+    """An operation of a dialect that is not loaded: kept as it is, with unknown effects."""
+
+    __slots__ = ()

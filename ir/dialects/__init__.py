@@ -1,0 +1,1 @@
+"""The dialects, one module or package each; `dlir.ir.registry.DIALECTS` lists them."""

@@ -1,0 +1,72 @@
+"""The ``kernel`` dialect: a region of array maths that becomes one kernel."""
+
+from __future__ import annotations
+
+from dlir.ir.core import Region
+from dlir.ir.errors import DlirError
+from dlir.ir.op import READ, WRITE, Declared, Op, Type
+from dlir.ir.types import MemRefType, TensorType
+
+
+class KernelRegion(Op, name="kernel.region"):
+    """Array maths that runs as one kernel.
+
+    Over tensors, operands are the block's arguments and ``kernel.yield`` gives the results.  Over memrefs (after
+    ``bufferize``) the last `outs` operands are destinations, one per yielded tensor, and there are no results; the body
+    stays over tensors until it is lowered.  `schedule` says how it iterates; ``fuse = false`` keeps other ops out.
+    """
+
+    is_isolated = True
+    terminated_by = "kernel.yield"
+
+    @staticmethod
+    def infer(  # type: ignore[empty-body]
+        *operands: TensorType | MemRefType,
+        outs: int = 0,
+        schedule: str | None = None,
+        tile: tuple[int, ...] | None = None,
+        fuse: bool = True,
+        body: Region,
+    ) -> Declared: ...
+
+    @property
+    def ins(self) -> tuple:
+        """The operands that are read."""
+        operands = self.operands
+        return operands[: len(operands) - self["outs"]]
+
+    @property
+    def destinations(self) -> tuple:
+        """The operands that are written; empty over tensors."""
+        operands = self.operands
+        return operands[len(operands) - self["outs"] :]
+
+    @property
+    def is_bufferized(self) -> bool:
+        return self["outs"] > 0
+
+    def side_effects(self) -> frozenset[str]:
+        return frozenset({READ, WRITE}) if self.is_bufferized else frozenset()
+
+    def verify(self) -> None:
+        ins, args = self.ins, self.body.args
+        if len(ins) != len(args):
+            raise DlirError(f"reads {len(ins)} operands, but its block has {len(args)} arguments", self.location)
+        for value, arg in zip(ins, args, strict=True):
+            if value.type.shape != arg.type.shape or value.type.dtype is not arg.type.dtype:
+                raise DlirError(f"operand {value.type} does not fit block argument {arg.type}", self.location)
+        yielded = self.body.terminator.operand_types
+        targets = [value.type for value in self.destinations] if self.is_bufferized else list(self.result_types)
+        if [(t.shape, t.dtype) for t in yielded] != [(t.shape, t.dtype) for t in targets]:
+            raise DlirError("kernel.yield does not give what the region's results are", self.location)
+
+
+class Yield(Op, name="kernel.yield"):
+    """The tensors that a kernel computes."""
+
+    is_terminator = True
+    parent_name = "kernel.region"
+
+    @staticmethod
+    def infer(*operands: Type) -> None: ...
+

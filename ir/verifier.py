@@ -1,0 +1,317 @@
+"""The verifier: is this module well formed?
+
+Checked: operand groups, attributes and result types against each op's schema and ``infer``; terminators; SSA dominance over
+blocks and regions; symbols; what each op's own ``verify`` adds.  Linear in ops, blocks and symbols, and without recursion:
+values come into scope as the walk meets their definition and leave it with their region.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dlir.ir.attributes import SymbolRefAttr
+from dlir.ir.core import Block, BlockArgument, Operation, Region, Value
+from dlir.ir.dominance import dominator_tree
+from dlir.ir.errors import Diagnostic, DlirError, InferError, Note, did_you_mean
+from dlir.ir.op import Op
+from dlir.ir.types import Type
+
+
+def verify(root: Operation) -> list[Diagnostic]:
+    """What is wrong with `root` and all inside it: at most one diagnostic per op; an empty list if nothing is."""
+    problems: list[Diagnostic] = []
+    symbols = _Symbols()
+    for op in root.walk():
+        problem = _check_op(op) or symbols.check(op) or _check_place(op)
+        if problem is not None:
+            problems.append(problem)
+    if not problems:
+        _Dominance(problems).check(root)
+    return problems
+
+
+def verified(root: Any) -> Any:
+    """`root`, or DlirError with all that is wrong with it."""
+    problems = verify(root)
+    if problems:
+        raise DlirError(problems)
+    return root
+
+
+# ---------------------------------------------------------------- one op against its schema
+
+
+def check_schema(op: Op) -> None:
+    """Operands, attributes, regions and result types; InferError, without the op's name, for what does not fit."""
+    schema = op.schema()
+    groups = op.groups
+    for spec, group in zip(schema.operands, groups, strict=True):
+        for value in group if isinstance(group, tuple) else () if group is None else (group,):
+            if not spec.accepts(value.type):
+                raise InferError(f"operand '{spec.name}' must be {spec.expected}, got {value.type}")
+    for name, attribute in op.attributes.items():
+        found = schema.attributes.get(name)
+        if found is None:
+            if "." not in name and name != "operandSegmentSizes":
+                raise InferError(f"has no attribute '{name}'", hint=did_you_mean(name, schema.attributes))
+            continue
+        if found.coerce(attribute) is None:
+            raise InferError(f"attribute '{name}' must be {found.kind}, got {attribute}")
+        if found.choices and attribute.value not in found.choices:
+            listed = ", ".join(map(repr, found.choices))
+            hint = did_you_mean(str(attribute.value), map(str, found.choices))
+            raise InferError(f"attribute '{name}' must be one of {listed}, got {attribute}", hint=hint)
+    for name, spec in schema.attributes.items():
+        if spec.required and name not in op.attributes:
+            raise InferError(f"needs attribute '{name}' ({spec.kind})")
+    if len(op.regions) != len(schema.regions):
+        raise InferError(f"takes {len(schema.regions)} regions, got {len(op.regions)}")
+    if schema.infers:
+        inferred = op.infer_types(groups, op.keywords)
+        if inferred != op.result_types:
+            raise InferError(f"gives {_spell(inferred)}, not {_spell(op.result_types)}")
+
+
+def _check_op(op: Operation) -> Diagnostic | None:
+    if not isinstance(op, Op):
+        return None
+    try:
+        check_schema(op)
+        op.verify()
+    except InferError as error:
+        return Diagnostic(f"'{op.name}' {error.message}", op.location, hint=error.diagnostics[0].hint)
+    except DlirError as error:
+        found = error.diagnostics[0]
+        if not found.message.startswith("'"):
+            found.message = f"'{op.name}' {found.message}"
+        return found
+    return None
+
+
+def _spell(types: tuple[Type, ...]) -> str:
+    return ", ".join(map(str, types)) or "nothing"
+
+
+# ---------------------------------------------------------------- terminators and parents
+
+
+def _check_place(op: Operation) -> Diagnostic | None:
+    block = op.parent
+    if op.is_terminator and block is not None and op is not block.last:
+        return Diagnostic(f"'{op.name}' must be the last op of its block", op.location)
+    if not isinstance(op, Op):
+        return None
+    wanted = op.parent_name
+    parent = op.parent_op
+    if wanted is not None and parent is not None and parent.is_registered:
+        names = (wanted,) if isinstance(wanted, str) else wanted
+        if parent.name not in names:
+            return Diagnostic(f"'{op.name}' must stand in {' or '.join(names)}, not in '{parent.name}'", op.location)
+    if op.is_graph:
+        return None
+    for region in op.regions:
+        for inner in region.blocks:
+            problem = _check_terminator(op, inner)
+            if problem is not None:
+                return problem
+    return None
+
+
+def _check_terminator(op: Op, block: Block) -> Diagnostic | None:
+    last = block.last
+    if last is None:
+        wanted = f" (with '{op.terminated_by}')" if op.terminated_by else ""
+        return Diagnostic(f"a block of '{op.name}' is empty and needs a terminator{wanted}", op.location)
+    if not last.is_registered:
+        return None
+    if not last.is_terminator:
+        wanted = f"'{op.terminated_by}'" if op.terminated_by else "a terminator"
+        return Diagnostic(f"a block of '{op.name}' must end in {wanted}, not in '{last.name}'", last.location)
+    if op.terminated_by and last.name != op.terminated_by and not last.successors:
+        return Diagnostic(f"a block of '{op.name}' must end in '{op.terminated_by}', not '{last.name}'", last.location)
+    return None
+
+
+# ---------------------------------------------------------------- symbols
+
+
+class _Symbols:
+    """The symbols of each symbol table, collected once."""
+
+    def __init__(self) -> None:
+        self.tables: dict[Operation, dict[str, Operation]] = {}
+
+    def check(self, op: Operation) -> Diagnostic | None:
+        """Duplicates in the table that `op` is, and the references that `op` makes."""
+        if not isinstance(op, Op):
+            return None
+        problem = self._check_table(op) if op.is_symbol_table else None
+        for spec in op.schema().symbols if problem is None else ():
+            reference = op.attributes.get(spec.name)
+            if spec.kind != "symbol reference" or not isinstance(reference, SymbolRefAttr):
+                continue
+            if self._find(op, reference.path) is None:
+                table = self._nearest(op)
+                hint = did_you_mean(reference.path[0], self._table(table)) if table is not None else None
+                return Diagnostic(f"'{op.name}' names '{reference}', which is not defined", op.location, hint=hint)
+        if problem is None:
+            try:
+                op.verify_symbols(lambda name: self._find(op, tuple(name.split("::"))))
+            except DlirError as error:
+                return error.diagnostics[0]
+        return problem
+
+    def _check_table(self, op: Op) -> Diagnostic | None:
+        seen: dict[str, Operation] = {}
+        for inner in op.body.ops if op.regions and op.regions[0].blocks else ():
+            name = inner.get("sym_name")
+            if name is None:
+                continue
+            if name in seen:
+                note = Note("the first one is here", seen[name].location)
+                return Diagnostic(f"symbol '@{name}' is defined twice", inner.location, notes=[note])
+            seen[name] = inner
+        self.tables[op] = seen
+        return None
+
+    def _table(self, op: Operation) -> dict[str, Operation]:
+        if op not in self.tables:
+            self.tables[op] = {str(i.get("sym_name")): i for i in op.body.ops if i.get("sym_name") is not None}
+        return self.tables[op]
+
+    def _nearest(self, op: Operation) -> Operation | None:
+        table = op.parent_op
+        while table is not None and not getattr(table, "is_symbol_table", False):
+            table = table.parent_op
+        return table
+
+    def _find(self, op: Operation, path: tuple[str, ...]) -> Operation | None:
+        table = self._nearest(op)
+        while table is not None:
+            found: Operation | None = table
+            for name in path:
+                found = self._table(found).get(name) if found is not None and found.regions else None
+            if found is not None:
+                return found
+            table = self._nearest(table)
+        return None
+
+
+# ---------------------------------------------------------------- dominance
+
+
+class _Dominance:
+    """Walks regions in dominance order with the set of values in scope."""
+
+    def __init__(self, problems: list[Diagnostic]) -> None:
+        self.problems = problems
+        #: Values in scope, innermost isolated op last.
+        self.scopes: list[dict[Value, None]] = [{}]
+        #: Work still to do, last first: checks and scope changes.
+        self.stack: list[Callable[[], None]] = []
+
+    def check(self, root: Operation) -> None:
+        self._enter_regions(root)
+        while self.stack:
+            self.stack.pop()()
+
+    def _enter_regions(self, op: Operation) -> None:
+        work: list[Callable[[], None]] = []
+        isolated = op.is_isolated
+        if isolated:
+            work.append(lambda: self.scopes.append({}))
+        graph = not op.is_registered or getattr(op, "is_graph", False)
+        for region in op.regions:
+            work.append(lambda region=region: self._enter_region(region, graph))  # type: ignore[misc]
+        if isolated:
+            work.append(lambda: (self.scopes.pop(), None)[1])
+        self.stack.extend(reversed(work))
+
+    def _enter_region(self, region: Region, graph: bool) -> None:
+        if not region.blocks:
+            return
+        if graph:
+            # In a graph region, and in one whose op is unknown, every value of the region is in scope everywhere.
+            added = [value for block in region.blocks for value in _defined(block)]
+            self._define(added)
+            self.stack.append(lambda: self._leave(added))
+            for block in reversed(region.blocks):
+                self._push_block(block, [])
+            return
+        tree = dominator_tree(region)
+        self._enter_block(region.blocks[0], tree)
+        for block in reversed(tree.unreachable):
+            # Nothing can be said of code that never runs, but what it holds is checked.
+            self._push_block(block, [])
+
+    def _enter_block(self, block: Block, tree: Any) -> None:
+        added: list[Value] = []
+        self.stack.append(lambda: self._leave(added))
+        for child in reversed(tree.children.get(block, ())):
+            self.stack.append(lambda child=child: self._enter_block(child, tree))  # type: ignore[misc]
+        self._push_block(block, added)
+
+    def _push_block(self, block: Block, added: list[Value]) -> None:
+        self._define(block.args)
+        added.extend(block.args)
+        self._resume(block.first, added)
+
+    def _resume(self, op: Operation | None, added: list[Value]) -> None:
+        """Check the ops from `op` on; one with regions puts the rest aside until those are done."""
+        while op is not None:
+            scope = self.scopes[-1]
+            for index, value in enumerate(op.operands):
+                if value not in scope:
+                    self.problems.append(_misuse(op, index, value))
+                    break
+            for result in op.results:
+                scope[result] = None
+            added.extend(op.results)
+            following = op.next
+            if op.regions:
+                self.stack.append(lambda op=following: self._resume(op, added))  # type: ignore[misc]
+                self._enter_regions(op)
+                return
+            op = following
+
+    def _define(self, values: list[Any]) -> None:
+        self.scopes[-1].update(dict.fromkeys(values))
+
+    def _leave(self, values: list[Value]) -> None:
+        scope = self.scopes[-1]
+        for value in values:
+            scope.pop(value, None)
+
+
+def _defined(block: Block) -> list[Value]:
+    return [*block.args, *(result for op in block.ops for result in op.results)]
+
+
+def _misuse(op: Operation, index: int, value: Value) -> Diagnostic:
+    """Why operand `index` of `op` may not be used there."""
+    what = f"operand {index} ('%{value.name}')" if value.name else f"operand {index}"
+    if isinstance(value, BlockArgument):
+        return Diagnostic(f"'{op.name}': {what} is an argument of a block that does not dominate this use", op.location)
+    definition = value.owner
+    notes = [Note("it is defined here", definition.location)]
+    if definition.parent is None:
+        return Diagnostic(f"'{op.name}': {what} is the result of an op that is not in the module", op.location)
+    if definition.parent is op.parent:
+        message = f"'{op.name}': {what} is used before it is defined"
+    elif _crosses_isolation(op, definition):
+        message = f"'{op.name}': {what} is defined outside an op that is isolated from above"
+    else:
+        message = f"'{op.name}': {what} does not dominate this use"
+    return Diagnostic(message, op.location, notes=notes)
+
+
+def _crosses_isolation(op: Operation, definition: Operation) -> bool:
+    region = definition.parent.parent if definition.parent else None
+    parent, isolated = op.parent_op, False
+    while parent is not None:
+        isolated = isolated or parent.is_isolated
+        if parent.parent is not None and parent.parent.parent is region:
+            return isolated
+        parent = parent.parent_op
+    return False

@@ -1,0 +1,1 @@
+"""Passes: rewrites from one level of the IR to the next."""

@@ -1,0 +1,22 @@
+"""The named pipelines, in words that read aloud."""
+
+from __future__ import annotations
+
+#: From big ops to code; each pass finds nothing to do on what is already below its level.
+O2 = "inline,lower-nn,canonicalize,cse,fuse,schedule,bufferize,plan-memory,lower-kernels,map"
+
+PIPELINES: dict[str, str] = {
+    # Op by op: nothing is folded, fused or planned.
+    "O0": "inline,lower-nn,fuse{max-ops=1},schedule,bufferize,lower-kernels,map",
+    # Cleaned up and planned, but still one kernel per op.
+    "O1": "inline,lower-nn,canonicalize,cse,fuse{max-ops=1},schedule,bufferize,plan-memory,lower-kernels,map",
+    "O2": O2,
+}
+
+
+def pipeline_for(level: str, target: str) -> str:
+    """The pipeline of an optimisation level (``"O2"``) for a target (``"cpu"``, ``"cuda"``)."""
+    text = PIPELINES[level]
+    if target != "cpu":
+        text = text.replace("schedule", f"schedule{{target={target}}}").replace(",map", f",map{{target={target}}}")
+    return text

@@ -1,0 +1,40 @@
+"""Constant folding: an op of constants is the constant that its ``eval`` gives.  There is no second arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dlir.ir.op import Op, spread_groups
+from dlir.ir.registry import dialect_ops
+from dlir.ir.types import TensorType
+from dlir.passes.rewriter import Pattern
+from dlir.passes.rules.constants import constant, elements_of
+
+#: A fold must not turn a small program into a large one: bytes that a folded constant may have.
+FOLD_LIMIT = 1 << 16
+
+
+def fold_constants(op: Any) -> list[Any] | None:
+    """op(constants) -> constant, as ``eval`` computes it, up to FOLD_LIMIT bytes."""
+    if op.name == "nd.constant" or not isinstance(op, Op):
+        return None
+    types = [result.type for result in op.results]
+    if not all(isinstance(t, TensorType) and t.is_static and t.nbytes <= FOLD_LIMIT for t in types):
+        return None
+    constants = {value: elements_of(value) for value in op.operands}
+    if any(found is None or found.type.nbytes > FOLD_LIMIT for found in constants.values()):
+        return None
+    groups = [
+        tuple(constants[v].value for v in g) if isinstance(g, tuple) else None if g is None else constants[g].value
+        for g in op.groups
+    ]
+    with np.errstate(all="ignore"):
+        arrays = op.eval(*spread_groups(op.schema(), groups), **op.keywords)
+    if not isinstance(arrays, tuple):
+        arrays = (arrays,)
+    return [constant(array, type) for array, type in zip(arrays, types, strict=True)]
+
+
+FOLDING = (Pattern("fold-constants", tuple(n for n in dialect_ops("nd") if n != "nd.constant"), fold_constants),)

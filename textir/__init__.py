@@ -1,0 +1,1 @@
+"""The text form: grammar, parser, printer and diagnostics."""
