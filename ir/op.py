@@ -11,13 +11,16 @@
 
 An op is an instance of its class.  ``infer`` gets the operands' types (a tuple for a variadic group, None for an absent
 optional one) and the attributes as plain Python values, and returns the result type, a tuple of them, or None; it raises
-InferError for operands that do not fit.  ``eval`` gets NumPy arrays in the same places.
+InferError for operands that do not fit.  ``eval`` gets NumPy arrays in the same places; that of an op which states its result
+types (`Declared`) gets them too, as the keyword `result_types`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
+
+import numpy as np
 
 from dlir.ir.attributes import Attribute
 from dlir.ir.builder import current_location, insert
@@ -138,6 +141,20 @@ class Op(Operation):
         """All attributes of the schema as plain values, defaults included: the keyword arguments of infer and eval."""
         return {name: self[name] for name in self.schema().attributes}
 
+    def evaluate(self, operands: Sequence[Any]) -> tuple[Any, ...]:
+        """Run ``eval`` on one NumPy value per operand; returns one per result.  DlirError if the op has no ``eval``."""
+        run = getattr(type(self), "eval", None)
+        if run is None:
+            raise DlirError(f"'{self.name}' cannot be evaluated", self.location)
+        schema = self.schema()
+        groups = schema.group(operands, self.get("operandSegmentSizes"))
+        keywords = self.keywords
+        if not schema.infers:
+            keywords["result_types"] = self.result_types
+        with np.errstate(all="ignore"):
+            found = run(*spread_groups(schema, groups), **keywords)
+        return found if isinstance(found, tuple) else (found,)
+
     # ------------------------------------------------------------ making
 
     @classmethod
@@ -159,9 +176,13 @@ class Op(Operation):
         """Make the op without putting it anywhere.
 
         Operands come by group, as in ``infer``; attributes as plain values, dotted (discardable) ones through
-        ``{"dialect.name": ...}``; `result_types` only where they cannot be inferred.
+        ``{"dialect.name": ...}``; `result_types` only where they cannot be inferred; a type after the operands is the same
+        as `result_types` with that one type.
         """
         schema = cls.schema()
+        if operands and isinstance(operands[-1], Type):
+            result_types = (operands[-1],)
+            operands = operands[:-1]
         groups = cls._take_groups(operands, attributes)
         location = current_location() if location is None else location
         try:
@@ -244,7 +265,8 @@ def _encode(schema: Schema, attributes: dict[str, Any]) -> dict[str, Attribute]:
                 encoded[name] = value
                 continue
             raise InferError(f"has no attribute '{name}'", hint=did_you_mean(name, schema.attributes))
-        if value is None or (not spec.required and _same(value, spec.default)):
+        absent = value is None or (value is False and spec.kind == "unit")
+        if absent or (not spec.required and _same(value, spec.default)):
             continue
         if spec.choices and value not in spec.choices:
             raise InferError(f"attribute '{name}' must be one of {', '.join(map(repr, spec.choices))}, got {value!r}")

@@ -1,7 +1,8 @@
 """An op's schema, read from the signature of its ``infer``.
 
 Positional parameters are operands; ``*xs`` or ``xs: tuple[Tensor, ...]`` is a variadic group, ``x: Tensor | None = None`` an
-optional operand.  Keyword-only parameters are attributes (with their defaults) or, when annotated `Region`, regions.  The annotation says what is allowed.
+optional operand.  Keyword-only parameters are attributes (with their defaults) or, when annotated `Region`, regions
+(``tuple[Region, ...]``: any number of them).  The annotation says what is allowed.
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ class Schema:
     operands: list[OperandSpec] = field(default_factory=list)
     attributes: dict[str, AttributeSpec] = field(default_factory=dict)
     regions: list[str] = field(default_factory=list)
+    #: The last region name stands for any number of regions.
+    variadic_regions: bool = False
     infers: bool = True
 
     @property
@@ -173,8 +176,9 @@ def schema_of(infer: Callable[..., Any]) -> Schema:
     for name, parameter in inspect.signature(infer).parameters.items():
         hint = hints.get(name, Any)
         if parameter.kind is parameter.KEYWORD_ONLY:
-            if hint is Region:
+            if hint in (Region, tuple[Region, ...]):
                 schema.regions.append(name)
+                schema.variadic_regions = hint is not Region
             else:
                 schema.attributes[name] = _attribute_spec(name, hint, parameter.default)
         else:

@@ -65,7 +65,7 @@ def check_schema(op: Op) -> None:
     for name, spec in schema.attributes.items():
         if spec.required and name not in op.attributes:
             raise InferError(f"needs attribute '{name}' ({spec.kind})")
-    if len(op.regions) != len(schema.regions):
+    if len(op.regions) != len(schema.regions) and not schema.variadic_regions:
         raise InferError(f"takes {len(schema.regions)} regions, got {len(op.regions)}")
     if schema.infers:
         inferred = op.infer_types(groups, op.keywords)

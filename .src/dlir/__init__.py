@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from dlir.frontends.symbolic import Constant as Constant
     from dlir.frontends.symbolic import Variable as Variable
     from dlir.frontends.symbolic import compile as compile
-    from dlir.frontends.symbolic import load as load
 
 __version__ = "0.1.0"
 
@@ -19,10 +18,9 @@ _HOMES = {
     "Constant": "dlir.frontends.symbolic",
     "Variable": "dlir.frontends.symbolic",
     "compile": "dlir.frontends.symbolic",
-    "load": "dlir.frontends.symbolic",
 }
 
-__all__ = ["Constant", "Variable", "__version__", "compile", "load"]
+__all__ = ["Constant", "Variable", "__version__", "compile"]
 
 
 def __getattr__(name: str) -> Any:

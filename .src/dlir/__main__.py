@@ -9,7 +9,7 @@ dlir {__version__}: a multi-level IR toolkit for deep learning
   dlir-run FILE                      compile a program and run it
 
 Each command explains itself with --help.
-From Python: `import dlir`, then dlir.compile, dlir.Variable, dlir.Constant, dlir.load."""
+From Python: `import dlir`, then dlir.compile, dlir.Variable and dlir.Constant."""
 
 
 def main() -> int:

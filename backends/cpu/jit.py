@@ -35,6 +35,12 @@ class Library:
     def __getitem__(self, name: str) -> int:
         return self._addresses[name]
 
+    def function(self, name: str, prototype: Any) -> Any:
+        """The export as a ctypes function of type `prototype`, which keeps the library alive."""
+        function = prototype(self._addresses[name])
+        function.library = self
+        return function
+
 
 class _Host:
     """This machine as a compilation target; made once, at the first use of llvmlite."""

@@ -3,12 +3,12 @@
 `prelude({("exp", "f32")})` gives the definition of `@dlir.exp.f32`; the emitter calls functions by that rule, `symbol`.
 
 float32 functions are straight-line code: range reduction, a polynomial, reassembly with integer arithmetic on the
-exponent.  They keep NaN, infinities, signed zeros and subnormals, carry no fast-math flags (rounding by a magic constant
-must not be reassociated), and stay within these bounds, measured against float64 over all exponents.  The polynomials
-are minimax fits whose coefficients were rounded to float32 one after the other.
+exponent.  They keep NaN, infinities, signed zeros and subnormals, carry no fast-math flags (rounding by a magic
+constant must not be reassociated), and stay within these bounds, measured against float64 over all exponents.  The
+polynomials are minimax fits whose coefficients were rounded to float32 one after the other.
 
     exp 1.0   exp2 0.8   expm1 1.4   log 0.8   log1p 1.4   log2 1.0   log10 1.0   tanh 1.4   erf 0.9      (ulp)
-    sin, cos, pow 0.51: float64 inside, rounded once
+    sin, cos 0.6, pow 0.51: float64 inside, rounded once
 
 float64 functions, and the rarer float32 ones, call the C library.
 """

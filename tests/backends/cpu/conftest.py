@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -43,22 +44,24 @@ exit:
 """
 
 
-@pytest.fixture(scope="session")
-def elementwise() -> Callable[..., Callable[..., np.ndarray]]:
-    """`elementwise(name, dtype)` compiles a loop over the function `name` of `vector_math`, callable on arrays."""
+class ElementwiseLoop:
+    """A compiled loop over one function of `vector_math`, called on arrays; `ir` is its text."""
 
-    def compiled(name: str, dtype: str = "f32") -> Callable[..., np.ndarray]:
+    def __init__(self, name: str, dtype: str = "f32") -> None:
         arity = 2 if name in ("pow", "atan2") else 1
-        library = jit.compile_ir(_loop_over(name, dtype, arity), ["kernel"])
-        function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (arity + 1), ctypes.c_int64)(library["kernel"])
+        self.ir = _loop_over(name, dtype, arity)
+        self._dtype = NUMPY_TYPES[dtype]
+        prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (arity + 1), ctypes.c_int64)
+        self._function = jit.compile_ir(self.ir, ["kernel"]).function("kernel", prototype)
 
-        def call(*inputs: np.ndarray) -> np.ndarray:
-            arrays = [np.ascontiguousarray(x, NUMPY_TYPES[dtype]) for x in inputs]
-            result = np.empty_like(arrays[0])
-            function(*(a.ctypes.data for a in arrays), result.ctypes.data, result.size)
-            return result
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        arrays = [np.ascontiguousarray(x, self._dtype) for x in inputs]
+        result = np.empty_like(arrays[0])
+        self._function(*(a.ctypes.data for a in arrays), result.ctypes.data, result.size)
+        return result
 
-        call.library = library  # type: ignore[attr-defined]  # the code lives as long as the function
-        return call
 
-    return compiled
+@pytest.fixture(scope="session")
+def elementwise() -> Callable[..., ElementwiseLoop]:
+    """`elementwise(name, dtype)` is the :class:`ElementwiseLoop`, compiled once a session."""
+    return functools.cache(ElementwiseLoop)

@@ -1,0 +1,99 @@
+"""From a module at any level to something that runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dlir.backends.registry import Backend, find_backend
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
+from dlir.ir.errors import DlirError, did_you_mean
+from dlir.ir.traversal import clone
+from dlir.ir.verifier import verified
+from dlir.passes.manager import Pass, PassManager
+from dlir.passes.pipelines import pipeline_for
+
+
+@dataclass
+class Program:
+    """A compiled function: call it with arrays in the order of the arguments; it returns a tuple of arrays."""
+
+    module: Module
+    lowered: Module
+    entry: str
+    backend: Backend
+    executable: Any
+    #: Seconds by phase: "passes" and "code".
+    seconds: dict[str, float]
+    #: What each pass counted, by its name in the pipeline.
+    stats: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def __call__(self, *arrays: Any, out: Sequence[np.ndarray] | None = None) -> tuple[np.ndarray, ...]:
+        return self.executable(*arrays, out=out)
+
+    @property
+    def kernels(self) -> int:
+        """How many kernels one call launches."""
+        function = find_function(self.lowered, self.entry)
+        names = ("func.call", "gpu.launch_func", "kernel.region")
+        return sum(op.name in names for op in function.walk())
+
+    @property
+    def memory(self) -> Any:
+        """Bytes that a call needs: naive, planned and the lower bound."""
+        from dlir.passes.memory.report import memory_report
+
+        return memory_report(self.module, self.lowered, self.entry)
+
+    def source(self) -> str:
+        """The text that the backend compiles: LLVM IR or CUDA C."""
+        from dlir.backends.registry import emit_source
+
+        if self.backend.source is None:
+            raise DlirError(f"backend '{self.backend.name}' has no source")
+        return emit_source(self.lowered, self.entry, self.backend.source)
+
+
+def compile_module(
+    module: Module,
+    weights: Any = None,
+    *,
+    backend: str = "cpu",
+    level: str = "O2",
+    entry: str = "main",
+    after: Callable[[Pass, Module], None] | None = None,
+) -> Program:
+    """Compile function `entry` of `module`, which stays as it is.
+
+    `weights` gives the arrays of ``dense_resource`` names (`textir.weights`); `after` is called after each pass with the
+    pass and the module.  DlirError if there is no such function or something in the module cannot be compiled.
+    """
+    chosen = find_backend(backend)
+    function = find_function(module, entry)
+    lowered = verified(clone(module))
+    start = time.perf_counter()
+    stats: dict[str, dict[str, int]] = {}
+    if chosen.target is not None:
+        manager = PassManager.from_text(pipeline_for(level, chosen.target), verify_each=False, after=after)
+        manager.run(lowered)
+        verified(lowered)
+        stats = {str(item): dict(item.stats) for item in manager.passes}
+    middle = time.perf_counter()
+    executable = chosen.load(lowered, entry, weights)
+    seconds = {"passes": middle - start, "code": time.perf_counter() - middle}
+    return Program(module, lowered, function.symbol, chosen, executable, seconds, stats)
+
+
+def find_function(module: Module, name: str) -> Func:
+    """The function called `name`; DlirError with a suggestion if there is none."""
+    found = module.symbol(name)
+    if isinstance(found, Func) and not found.is_declaration:
+        return found
+    functions = [op.symbol for op in module.body.ops if isinstance(op, Func) and op.is_public]
+    hint = did_you_mean(name, functions) or f"functions: {', '.join(functions) or 'none'}"
+    raise DlirError(f"the module has no function '@{name}'", hint=hint)

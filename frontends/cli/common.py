@@ -1,0 +1,104 @@
+"""What the commands share: exit codes, error reports, reading and writing modules.
+
+Exit codes: 0 done, 1 a diagnostic or a mismatch, 2 wrong usage, 3 an internal error, 130 interrupted.
+The IR goes to stdout, everything else to stderr.  Nothing heavy is imported before the arguments are understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from dlir.textir import ParsedModule
+
+OK, FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse with a suggestion for a misspelt flag."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments:"):
+            from dlir.ir.errors import did_you_mean
+
+            word = message.split(":", 1)[1].split()[0].partition("=")[0]
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            hint = did_you_mean(word, flags)
+            message = f"unknown argument '{word}'" + (f"; {hint}" if hint else "")
+        self.exit(USAGE, f"{self.prog}: error: {message}\nTry '{self.prog} --help'.\n")
+
+
+def run_command(command: Callable[[], int], sources: dict[str, str], verbose: bool = False) -> int:
+    """Run `command` and turn whatever ends it into one clear message and an exit code.
+
+    `sources` is filled by the command with the texts it reads, so that errors can show their lines.
+    """
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`| head`): that is its right.  Keep the interpreter from flushing into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        from dlir.ir.errors import DlirError
+
+        if isinstance(error, DlirError):
+            from dlir.textir.diagnostics import render
+
+            print(render(error, sources, color=use_color(sys.stderr)), file=sys.stderr)
+            return FAILED
+        if isinstance(error, OSError) and error.filename is not None:
+            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+            return FAILED
+        if isinstance(error, MemoryError):
+            print("error: out of memory", file=sys.stderr)
+            return FAILED
+        return _internal_error(error, verbose)
+
+
+def _internal_error(error: Exception, verbose: bool) -> int:
+    if verbose:
+        import traceback
+
+        traceback.print_exc()
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    advice = "" if verbose else "; run again with --verbose to see where, and please report it with your file"
+    print(f"internal error: {text} (this is a bug in dlir{advice})", file=sys.stderr)
+    return INTERNAL
+
+
+def use_color(stream: Any) -> bool:
+    """Whether to write colours to `stream`: a terminal, and NO_COLOR is not set."""
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def read_module(path: str, weights: str | None, sources: dict[str, str]) -> ParsedModule:
+    """Read and verify the module in file `path`, or on standard input for ``-``."""
+    from dlir.ir.verifier import verified
+    from dlir.textir import parse_file, parse_stream
+
+    if path == "-":
+        parsed = parse_stream(sys.stdin.buffer, weights=weights, sources=sources)
+    else:
+        parsed = parse_file(path, weights=weights, sources=sources)
+    verified(parsed.module)
+    return parsed
+
+
+def write_text(text: str, path: str | None) -> None:
+    """Write to standard output, or to file `path` in one step: a reader sees the old file or the new one."""
+    if path is None or path == "-":
+        sys.stdout.write(text)
+        return
+    from dlir.textir.atomic import atomic_write
+
+    atomic_write(path, text.encode())

@@ -1,0 +1,147 @@
+"""``dlir-run``: compile a module, run it, and check it against the reference interpreter."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlir.frontends.cli.common import FAILED, OK, USAGE, ArgumentParser, read_module, run_command
+
+if TYPE_CHECKING:
+    from dlir.backends.compiler import Program
+    from dlir.frontends.cli.inputs import Data
+    from dlir.ir.types import TensorType
+    from dlir.textir import ParsedModule
+
+BRIEF = """\
+dlir-run: compile and run a .dlir module
+
+  dlir-run FILE                        run it on its own data, or on random inputs
+  dlir-run FILE --input x=@x.npy       run it on your data
+  dlir-run FILE --backend=ref          run it op by op, in NumPy
+  dlir-run FILE --bench 1000           time it well
+
+FILE may be - for standard input.  'dlir-run --help' tells all.
+"""
+
+
+def build_parser() -> ArgumentParser:
+    """The command line of dlir-run."""
+    parser = ArgumentParser(prog="dlir-run", description="Compile a .dlir module, run it, check it against ref.")
+    parser.add_argument("file", nargs="?", help="the module; - for standard input")
+    parser.add_argument("--entry", default="main", metavar="NAME", help="the function to run")
+    parser.add_argument("--backend", default="cpu", metavar="NAME", help="cpu, ref, cuda or cuda-sim")
+    parser.add_argument("-O", dest="level", choices=["0", "1", "2"], default="2", help="optimisation level")
+    parser.add_argument("--input", action="append", default=[], metavar="[%%NAME=]WHAT", help=_INPUT_HELP)
+    parser.add_argument("--dim", action="append", default=[], metavar="NAME.AXIS=N", help="size of a dynamic dimension")
+    parser.add_argument("--data", metavar="FILE", help="safetensors file to use instead of the module's own data")
+    parser.add_argument("--weights", metavar="FILE", help="safetensors file to use instead of the module's own")
+    parser.add_argument("--seed", type=int, default=0, help="seed of random inputs")
+    parser.add_argument("--expect", action="append", default=[], metavar="WHAT", help="what a result must be, in order")
+    parser.add_argument("--compare", default="ref", metavar="NAME", help="backend to compare with; 'none' for none")
+    parser.add_argument("--rtol", type=float, default=1e-4, help="relative tolerance of comparisons")
+    parser.add_argument("--atol", type=float, default=1e-5, help="absolute tolerance of comparisons")
+    parser.add_argument("--bench", type=int, default=20, metavar="N", help="how often to run for the time")
+    parser.add_argument("--save-outputs", metavar="FILE.npz", help="write the results of all batches")
+    parser.add_argument("--max-bytes", default="8GiB", metavar="N", help="the largest tensor that may be made")
+    parser.add_argument("--list-backends", action="store_true", help="list the backends")
+    parser.add_argument("--verbose", action="store_true", help="show a traceback for internal errors")
+    return parser
+
+
+_INPUT_HELP = "an input, by name or in order: @file.npy, rand, zeros, ones, or as in 2x2xf32:1,2,3,4"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv and sys.stdin.isatty():
+        sys.stdout.write(BRIEF)
+        return OK
+    args = build_parser().parse_args(argv)
+    sources: dict[str, str] = {}
+    return run_command(lambda: _run(args, sources), sources, args.verbose)
+
+
+def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
+    from dlir.backends.compiler import compile_module
+    from dlir.backends.registry import BACKENDS, find_backend
+    from dlir.frontends.cli.report import Report
+    from dlir.ir.limits import check_sizes, parse_bytes
+
+    if args.list_backends:
+        for backend in BACKENDS.values():
+            print(f"{backend.name:10} {backend.help}")
+        return OK
+    try:
+        limit = parse_bytes(args.max_bytes)
+    except (ValueError, KeyError):
+        print(f"dlir-run: error: cannot read '{args.max_bytes}' as a number of bytes", file=sys.stderr)
+        return USAGE
+    for name in (args.backend, args.compare):
+        if name != "none":
+            find_backend(name)
+    parsed = read_module(args.file or "-", args.weights, sources)
+    names, types = _signature(parsed, args.entry)
+    data = _data(args, parsed, names, types)
+    _bind(parsed, args.entry, [array.shape for array in data.batch(0)], types)
+    check_sizes(parsed.module, limit)
+    program = compile_module(
+        parsed.module, parsed.weights, backend=args.backend, level=f"O{args.level}", entry=args.entry
+    )
+    report = Report(args.file or "-", program, data, args.rtol, args.atol)
+    return OK if _measure(args, parsed, program, data, report) else FAILED
+
+
+def _measure(args: argparse.Namespace, parsed: ParsedModule, program: Program, data: Data, report: Any) -> bool:
+    """Run, time, compare and print; False if anything did not match."""
+    outputs = [program(*data.batch(number)) for number in range(data.batches)]
+    report.heading(args.level)
+    report.time(lambda: program(*data.batch(0)), args.bench)
+    matches = report.accuracy(outputs)
+    if args.compare != "none" and args.compare != args.backend:
+        matches = report.compare(outputs, args.compare, parsed) and matches
+    if args.expect:
+        matches = report.expect(outputs, args.expect) and matches
+    if args.save_outputs:
+        from dlir.frontends.cli.report import save_outputs
+
+        save_outputs(args.save_outputs, outputs)
+    return matches
+
+
+def _signature(parsed: ParsedModule, entry: str) -> tuple[list[str], list[TensorType]]:
+    from dlir.backends.compiler import find_function
+    from dlir.backends.executable import input_types
+
+    return input_types(find_function(parsed.module, entry))
+
+
+def _data(args: argparse.Namespace, parsed: ParsedModule, names: list[str], types: list[TensorType]) -> Data:
+    from dlir.frontends.cli.inputs import from_file, from_specs
+    from dlir.ir.errors import DlirError
+
+    if args.dim:
+        from dlir.passes.bind_shapes import dims_from_text
+
+        types = dims_from_text(",".join(args.dim), names, types)
+    if args.data and args.input:
+        raise DlirError("give --data or --input, not both")
+    path = Path(args.data) if args.data else parsed.sidecar("dlir.data")
+    if path is not None and not args.input:
+        return from_file(path, names, types)
+    return from_specs(args.input, names, types, args.seed)
+
+
+def _bind(parsed: ParsedModule, entry: str, shapes: list[Any], types: list[TensorType]) -> None:
+    if all(type.is_static for type in types):
+        return
+    from dlir.passes.bind_shapes import bind_shapes
+
+    bind_shapes(parsed.module, entry, [t.with_shape(s) for t, s in zip(types, shapes, strict=True)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

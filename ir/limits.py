@@ -1,0 +1,57 @@
+"""Sizes are checked, in Python ints that cannot overflow, before anything is allocated."""
+
+from __future__ import annotations
+
+from dlir.ir.core import Operation
+from dlir.ir.errors import DlirError
+from dlir.ir.types import ScalarType, ShapedType
+
+#: Bytes that one tensor or buffer may have unless the user raises it.
+MAX_BYTES = 8 << 30
+
+
+def check_sizes(root: Operation, limit: int = MAX_BYTES) -> None:
+    """DlirError for the first value inside `root` that needs more than `limit` bytes."""
+    checked: dict[ShapedType, None] = {}
+    for op in root.walk():
+        types = [result.type for result in op.results]
+        types += [arg.type for region in op.regions for block in region.blocks for arg in block.args]
+        declared = op.get("type")
+        for type in [*types, declared]:
+            if isinstance(type, ShapedType) and type.is_static and type not in checked:
+                checked[type] = None
+                if isinstance(type.dtype, ScalarType) and _bytes(type) > limit:
+                    raise too_large(type, limit).at(op.location)
+
+
+def too_large(type: ShapedType, limit: int) -> DlirError:
+    """The error for a value of `type`."""
+    kind = "tensor" if str(type).startswith("tensor") else "buffer"
+    needed, allowed = human_bytes(_bytes(type)), human_bytes(limit)
+    return DlirError(f"{kind} {type} needs {needed}; the limit is {allowed} (--max-bytes)")
+
+
+def _bytes(type: ShapedType) -> int:
+    try:
+        return type.nbytes
+    except TypeError:  # an element type with no size in memory: never allocated
+        return 0
+
+
+def human_bytes(count: int) -> str:
+    """A number of bytes for people: ``320 B``, ``12.5 KiB``, ``4.0 TiB``."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if amount < 1024 or unit == "PiB":
+            return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    raise AssertionError
+
+
+def parse_bytes(text: str) -> int:
+    """The number of bytes in ``8GiB``, ``512MB``, ``1000``; ValueError if it is not one."""
+    units = {"": 1, "B": 1}
+    units.update({f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)})
+    units.update({f"{letter}B": 1000**power for power, letter in enumerate("KMGTP", 1)})
+    digits = text.rstrip("KMGTPiB ")
+    return int(float(digits) * units[text[len(digits) :].strip()])

@@ -1,0 +1,255 @@
+"""Packing: where in one arena each buffer goes, given how long it lives.
+
+This is dynamic storage allocation (offline, weighted): NP-hard, and solved well in practice by placing the buffers one by
+one in a few different orders, each at the lowest (first fit) or the tightest (best fit) gap among the placed buffers whose
+lifetimes meet its own, as in Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference" (2020).  The
+search ends early at the lower bound; else the best order is perturbed for a while.
+
+*Hosts* are buffers outside the arena that are free for a while, such as a result's before the result is first written: a
+buffer that fits may live there, at offset 0, and costs nothing.
+
+Everything is deterministic: effort is counted in steps, not in seconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+#: Arena offsets are multiples of this many bytes: a cache line, and the widest vector.
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """`size` bytes that are needed at the times `first` to `last`, both included; `hosts` says where else it may live."""
+
+    size: int
+    first: int
+    last: int
+    hosts: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Packing:
+    """Where each buffer goes: at `offsets[i]` of the arena, or in host `hosts[i]` when that is not None.
+
+    `height` is the size of the arena in bytes, and `lower_bound` what no packing can go below.
+    """
+
+    offsets: list[int]
+    hosts: list[int | None]
+    height: int
+    lower_bound: int
+
+
+def aligned(size: int, alignment: int = ALIGNMENT) -> int:
+    """`size` rounded up to a multiple of `alignment`."""
+    return -(-size // alignment) * alignment
+
+
+def lower_bound(items: Sequence[Lifetime], alignment: int = ALIGNMENT) -> int:
+    """Bytes that the arena needs at least: the most that is live at one time, less what hosts can take at that time.
+
+    The topmost of the live buffers need not be padded; each host takes one buffer at most.
+    """
+    bound = 0
+    for live in _live_sets(items):
+        sizes = [aligned(items[i].size, alignment) for i in live]
+        padding = max(size - items[i].size for size, i in zip(sizes, live))
+        bound = max(bound, sum(sizes) - padding - _hosted_at_most(items, live, alignment))
+    return bound
+
+
+def _live_sets(items: Sequence[Lifetime]) -> Iterator[list[int]]:
+    """The sets of buffers that are live together, at each time when one begins."""
+    live: list[int] = []
+    order = sorted(range(len(items)), key=lambda i: items[i].first)
+    for position, i in enumerate(order):
+        now = items[i].first
+        live = [j for j in live if items[j].last >= now]
+        live.append(i)
+        if position + 1 == len(order) or items[order[position + 1]].first > now:
+            yield live
+
+
+def _hosted_at_most(items: Sequence[Lifetime], live: list[int], alignment: int) -> int:
+    largest: dict[int, int] = {}
+    for i in live:
+        for host in items[i].hosts:
+            largest[host] = max(largest.get(host, 0), aligned(items[i].size, alignment))
+    hostable = sorted((aligned(items[i].size, alignment) for i in live if items[i].hosts), reverse=True)
+    return min(sum(largest.values()), sum(hostable[: len(largest)]))
+
+
+def pack(items: Sequence[Lifetime], alignment: int = ALIGNMENT, effort: int = 2_000_000) -> Packing:
+    """The best packing found.
+
+    `effort` bounds the search for a better one once all orders were tried, in visits of a neighbour (about 5 million a
+    second).
+    """
+    search = _Search(items, alignment)
+    best: _Trial | None = None
+    for order in _orders(items, search.neighbours):
+        for policy in search.policies:
+            trial = search.place(order, policy)
+            if best is None or trial.height < best.height:
+                best = trial
+            if best.height <= search.bound:
+                return search.packing(best)
+    assert best is not None
+    return search.packing(search.refine(best, effort))
+
+
+@dataclass(frozen=True, slots=True)
+class _Policy:
+    """How a buffer chooses among the places that are free."""
+
+    best_fit: bool
+    #: Live in a host whenever one is free, and not only when the arena would grow.
+    host_first: bool
+
+
+@dataclass(slots=True)
+class _Trial:
+    """One packing and the order and policy that it came from."""
+
+    order: list[int]
+    policy: _Policy
+    offsets: list[int]
+    hosts: list[int | None]
+    height: int
+
+
+class _Search:
+    """Places buffers in given orders."""
+
+    def __init__(self, items: Sequence[Lifetime], alignment: int) -> None:
+        self.items = items
+        self.alignment = alignment
+        self.bound = lower_bound(items, alignment)
+        self.neighbours = _neighbours(items)
+        self.visits = max(1, sum(map(len, self.neighbours)))
+        host_policies = (True, False) if any(item.hosts for item in items) else (True,)
+        self.policies = [_Policy(fit, host) for host in host_policies for fit in (True, False)]
+
+    def packing(self, trial: _Trial) -> Packing:
+        return Packing(trial.offsets, trial.hosts, trial.height, self.bound)
+
+    def place(self, order: list[int], policy: _Policy) -> _Trial:
+        """Place all buffers in this order."""
+        count = len(self.items)
+        #: The arena offset of each buffer that was placed there; -1: not yet, or in a host.
+        offsets = [-1] * count
+        hosts: list[int | None] = [None] * count
+        height = 0
+        for i in order:
+            item = self.items[i]
+            host = self._free_host(i, hosts) if item.hosts else None
+            if host is not None and policy.host_first:
+                hosts[i] = host
+                continue
+            offset = self._gap(i, offsets, policy.best_fit)
+            if host is not None and offset + item.size > height:
+                hosts[i] = host
+                continue
+            offsets[i] = offset
+            height = max(height, offset + item.size)
+        return _Trial(order, policy, [max(offset, 0) for offset in offsets], hosts, height)
+
+    def _free_host(self, i: int, hosts: list[int | None]) -> int | None:
+        taken = {hosts[j] for j in self.neighbours[i]}
+        return next((host for host in self.items[i].hosts if host not in taken), None)
+
+    def _gap(self, i: int, offsets: list[int], best_fit: bool) -> int:
+        """The offset of the lowest or the tightest gap that holds buffer `i`."""
+        items, alignment = self.items, self.alignment
+        size = items[i].size
+        chosen, slack = -1, -1
+        top = 0
+        for start, end in sorted([(offsets[j], offsets[j] + items[j].size) for j in self.neighbours[i] if offsets[j] >= 0]):
+            spare = start - top - size
+            if spare >= 0:
+                if not best_fit:
+                    return top
+                if chosen < 0 or spare < slack:
+                    chosen, slack = top, spare
+            if end > top:
+                top = -(-end // alignment) * alignment
+        return top if chosen < 0 else chosen
+
+    def refine(self, best: _Trial, effort: int) -> _Trial:
+        """Iterated greedy: move a buffer that reaches the top to an earlier turn, and keep what is not worse."""
+        chance = random.Random(0)
+        current = best
+        for _ in range(effort // self.visits):
+            if best.height <= self.bound:
+                break
+            order = list(current.order)
+            tops = [
+                i
+                for i, item in enumerate(self.items)
+                if current.hosts[i] is None and current.offsets[i] + item.size == current.height
+            ]
+            moved = chance.choice(tops)
+            position = order.index(moved)
+            del order[position]
+            order.insert(chance.randrange(position + 1), moved)
+            if chance.random() < 0.3:
+                a, b = chance.randrange(len(order)), chance.randrange(len(order))
+                order[a], order[b] = order[b], order[a]
+            trial = self.place(order, chance.choice(self.policies))
+            if trial.height <= current.height:
+                current = trial
+            if trial.height < best.height:
+                best = trial
+        return best
+
+
+def _neighbours(items: Sequence[Lifetime]) -> list[list[int]]:
+    """For each buffer the others whose lifetimes meet its own."""
+    found: list[list[int]] = [[] for _ in items]
+    live: list[int] = []
+    for i in sorted(range(len(items)), key=lambda i: items[i].first):
+        if items[i].size == 0:
+            continue
+        live = [j for j in live if items[j].last >= items[i].first]
+        for j in live:
+            found[i].append(j)
+            found[j].append(i)
+        live.append(i)
+    return found
+
+
+def _orders(items: Sequence[Lifetime], neighbours: list[list[int]]) -> Iterator[list[int]]:
+    """Orders in which to place the buffers, the most promising first."""
+
+    def area(i: int) -> int:
+        return items[i].size * (items[i].last - items[i].first + 1)
+
+    def around(i: int) -> int:
+        return sum(items[j].size for j in neighbours[i])
+
+    keys: list[Callable[[int], tuple[int, ...]]] = [
+        lambda i: (-items[i].size, -(items[i].last - items[i].first)),
+        lambda i: (-items[i].last, -items[i].size),
+        lambda i: (items[i].first, -items[i].size),
+        lambda i: (-area(i),),
+        lambda i: (-(items[i].last - items[i].first), -items[i].size),
+        lambda i: (-around(i), -items[i].size),
+        lambda i: (-around(i) * items[i].size,),
+        lambda i: (-items[i].size, items[i].first),
+        lambda i: (-items[i].size, -items[i].last),
+        lambda i: (items[i].last, -items[i].size),
+        lambda i: (-items[i].first, -items[i].size),
+    ]
+    for key in keys:
+        yield sorted(range(len(items)), key=key)
+    yield _by_breadth(items)
+
+
+def _by_breadth(items: Sequence[Lifetime]) -> list[int]:
+    """The fullest times first, and at each the largest buffers first."""
+    sets = sorted(_live_sets(items), key=lambda live: -sum(items[i].size for i in live))
+    return list(dict.fromkeys(i for live in sets for i in sorted(live, key=lambda i: -items[i].size)))

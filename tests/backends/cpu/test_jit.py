@@ -1,0 +1,85 @@
+"""Compiling and linking LLVM IR text."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from dlir.backends.artifact_cache import ArtifactCache
+from dlir.backends.cpu import jit
+
+ADD = "define i64 @add(i64 %a, i64 %b) {\n  %c = add i64 %a, %b\n  ret i64 %c\n}\n"
+CALLER = """
+declare i64 @SYMBOL(i64, i64)
+define i64 @caller(i64 %a, i64 %b) {
+  %c = call i64 @SYMBOL(i64 %a, i64 %b)
+  ret i64 %c
+}
+"""
+UNDOMINATED = """
+define i64 @f(i1 %c) {
+entry:
+  br i1 %c, label %a, label %b
+a:
+  %x = add i64 1, 1
+  br label %b
+b:
+  ret i64 %x
+}
+"""
+BINARY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+
+
+def test_compiled_function_runs():
+    assert jit.compile_ir(ADD, ["add"]).function("add", BINARY)(40, 2) == 42
+
+
+def test_imported_address_is_called():
+    add = jit.compile_ir(ADD, ["add"])
+    library = jit.compile_ir(CALLER.replace("SYMBOL", "dlir.add"), ["caller"], imports={"dlir.add": add["add"]})
+    assert library.function("caller", BINARY)(40, 2) == 42
+
+
+@pytest.mark.parametrize(
+    "ir",
+    ["this is not IR", "define i64 @f() {\n  ret float 0.0\n}\n", UNDOMINATED],
+    ids=["syntax", "types", "dominance"],
+)
+def test_refused_ir_is_an_error_with_its_text(ir):
+    with pytest.raises(jit.CodegenError) as error:
+        jit.object_code(ir)
+    assert error.value.ir == ir
+
+
+def test_missing_symbol_is_an_error():
+    with pytest.raises(jit.CodegenError, match="link"):
+        jit.compile_ir(CALLER.replace("SYMBOL", "no.such.symbol"), ["caller"])
+
+
+def test_missing_export_is_an_error():
+    with pytest.raises(jit.CodegenError):
+        jit.compile_ir(ADD, ["subtract"])
+
+
+def test_second_compilation_takes_the_cached_object(tmp_path, monkeypatch):
+    cache = ArtifactCache("cpu", tmp_path / "cache")
+    first = jit.object_code(ADD, cache)
+    monkeypatch.setattr(jit, "optimised", lambda ir: pytest.fail("compiled again"))
+    assert jit.object_code(ADD, cache) == first
+    assert jit.compile_ir(ADD, ["add"], cache=cache).function("add", BINARY)(1, 2) == 3
+
+
+def test_damaged_object_in_the_cache_is_compiled_again(tmp_path):
+    cache = ArtifactCache("cpu", tmp_path / "cache")
+    jit.object_code(ADD, cache)
+    (entry,) = cache.directory.iterdir()
+    content = bytearray(entry.read_bytes())
+    content[-1] ^= 1
+    entry.write_bytes(content)
+    assert jit.compile_ir(ADD, ["add"], cache=cache).function("add", BINARY)(1, 2) == 3
+
+
+def test_llvmlite_is_imported_only_to_compile():
+    script = "import sys, dlir.backends.cpu.jit, dlir.backends.cpu.vector_math; sys.exit('llvmlite' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

@@ -1,0 +1,182 @@
+"""The parallel loop that machine code calls: complete, also nested, concurrent, after fork and at exit."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dlir.backends.cpu import jit, threads
+from dlir.ir.errors import DlirError
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loops run in their caller elsewhere")
+
+# The context is a pointer to an i64 array: counts, then (for `note`) the id of the thread that ran the iteration.
+LOOPS = """
+declare void @dlir.parallel_for(ptr, ptr, i64)
+declare i64 @pthread_self()
+declare i32 @usleep(i32)
+
+define internal void @count(ptr %counts, i64 %t) {
+  %slot = getelementptr i64, ptr %counts, i64 %t
+  %old = atomicrmw add ptr %slot, i64 1 monotonic
+  ret void
+}
+define internal void @note(ptr %ids, i64 %t) {
+  %slot = getelementptr i64, ptr %ids, i64 %t
+  %id = call i64 @pthread_self()
+  store i64 %id, ptr %slot
+  %1 = call i32 @usleep(i32 1000)
+  ret void
+}
+define internal void @count_row(ptr %counts, i64 %t) {
+  %start = mul i64 %t, 10
+  %row = getelementptr i64, ptr %counts, i64 %start
+  call void @dlir.parallel_for(ptr @count, ptr %row, i64 10)
+  ret void
+}
+define void @count_all(ptr %counts, i64 %n) {
+  call void @dlir.parallel_for(ptr @count, ptr %counts, i64 %n)
+  ret void
+}
+define void @note_all(ptr %ids, i64 %n) {
+  call void @dlir.parallel_for(ptr @note, ptr %ids, i64 %n)
+  ret void
+}
+define void @count_rows(ptr %counts, i64 %n) {
+  call void @dlir.parallel_for(ptr @count_row, ptr %counts, i64 %n)
+  ret void
+}
+"""
+
+
+def loop(name):
+    """A function that runs the loop `name` of LOOPS with n iterations over an i64 array."""
+    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+    names = ("count_all", "note_all", "count_rows")
+    function = jit.compile_ir(LOOPS, names, threads.symbols()).function(name, prototype)
+    return lambda array, n: function(array.ctypes.data, n)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 64, 10_000])
+def test_each_iteration_runs_once(n):
+    count_all = loop("count_all")
+    for _ in range(50):
+        counts = np.zeros(n + 1, np.int64)
+        count_all(counts, n)
+        assert (counts[:n] == 1).all()
+        assert counts[n] == 0
+
+
+def test_nested_loops_run_in_the_thread_they_are_in():
+    counts = np.zeros(1000, np.int64)
+    loop("count_rows")(counts, 100)
+    assert (counts == 1).all()
+
+
+def test_concurrent_callers_each_get_all_iterations():
+    count_all = loop("count_all")
+    arrays = [np.zeros(64, np.int64) for _ in range(4)]
+
+    def call(array):
+        for _ in range(500):
+            count_all(array, array.size)
+
+    callers = [threading.Thread(target=call, args=(array,)) for array in arrays]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert all((array == 500).all() for array in arrays)
+
+
+def run_script(body, **environment):
+    """Run `body` in a fresh interpreter that can import this file; its exit status and output."""
+    prelude = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom test_threads import *\n"
+    return subprocess.run(
+        [sys.executable, "-c", prelude + body],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_workers_take_part():
+    script = """
+ids = np.zeros(40, np.int64)
+loop("note_all")(ids, ids.size)
+print(len(set(ids.tolist())))
+"""
+    assert int(run_script(script, DLIR_NUM_THREADS="3").stdout) == 3
+
+
+def test_one_thread_means_no_workers():
+    script = """
+ids = np.zeros(4, np.int64)
+loop("note_all")(ids, ids.size)
+print(len(set(ids.tolist())), threading.active_count())
+"""
+    assert run_script(script, DLIR_NUM_THREADS="1").stdout.split() == ["1", "1"]
+
+
+def test_forked_child_gets_workers_of_its_own():
+    script = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point here
+note_all = loop("note_all")
+ids = np.zeros(20, np.int64)
+note_all(ids, ids.size)
+child = os.fork()
+ids[:] = 0
+note_all(ids, ids.size)
+complete = len(set(ids.tolist())) == 2 and 0 not in ids
+if child == 0:
+    os._exit(0 if complete else 1)
+sys.exit(os.waitpid(child, 0)[1] or not complete)
+"""
+    result = run_script(script, DLIR_NUM_THREADS="2")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("pause", ["0", "0.1"], ids=["workers poll", "workers sleep"])
+def test_interpreter_ends_with_workers_around(pause):
+    script = f"""
+import time
+loop("count_all")(np.zeros(100, np.int64), 100)
+time.sleep({pause})
+"""
+    result = run_script(script, DLIR_NUM_THREADS="4")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_interpreter_ends_while_a_daemon_thread_loops():
+    script = """
+import time
+def forever():
+    while True:
+        count_all(counts, 100)
+count_all, counts = loop("count_all"), np.zeros(100, np.int64)
+threading.Thread(target=forever, daemon=True).start()
+time.sleep(0.1)
+"""
+    result = run_script(script, DLIR_NUM_THREADS="2")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+def test_senseless_thread_counts_are_refused(monkeypatch, value):
+    monkeypatch.setenv("DLIR_NUM_THREADS", value)
+    with pytest.raises(DlirError, match="DLIR_NUM_THREADS must be a positive number"):
+        threads.thread_count()
+
+
+def test_thread_count_follows_the_environment(monkeypatch):
+    monkeypatch.setenv("DLIR_NUM_THREADS", "7")
+    assert threads.thread_count() == 7
+    monkeypatch.delenv("DLIR_NUM_THREADS")
+    assert threads.thread_count() == len(os.sched_getaffinity(0))
