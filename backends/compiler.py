@@ -75,18 +75,30 @@ def compile_module(
     """
     chosen = find_backend(backend)
     function = find_function(module, entry)
-    lowered = verified(clone(module))
     start = time.perf_counter()
-    stats: dict[str, dict[str, int]] = {}
-    if chosen.target is not None:
-        manager = PassManager.from_text(pipeline_for(level, chosen.target), verify_each=False, after=after)
-        manager.run(lowered)
-        verified(lowered)
-        stats = {str(item): dict(item.stats) for item in manager.passes}
+    manager = make_manager(chosen.target, level, after)
+    lowered = _lower(module, manager)
     middle = time.perf_counter()
     executable = chosen.load(lowered, entry, weights)
     seconds = {"passes": middle - start, "code": time.perf_counter() - middle}
+    stats = {str(item): dict(item.stats) for item in manager.passes}
     return Program(module, lowered, function.symbol, chosen, executable, seconds, stats)
+
+
+def lower_module(module: Module, target: str | None, level: str = "O2") -> Module:
+    """A copy of `module`, lowered for a target by the pipeline of that level; just a copy for target None."""
+    return _lower(module, make_manager(target, level))
+
+
+def make_manager(target: str | None, level: str, after: Callable[[Pass, Module], None] | None = None) -> PassManager:
+    """The passes from any level down to `target`."""
+    text = "" if target is None else pipeline_for(level, target)
+    # The passes are verified one by one in the tests; here the module is, before and after all of them.
+    return PassManager.from_text(text, verify_each=False, after=after)
+
+
+def _lower(module: Module, manager: PassManager) -> Module:
+    return verified(manager.run(verified(clone(module))))
 
 
 def find_function(module: Module, name: str) -> Func:

@@ -1,9 +1,9 @@
 """Index arithmetic: which element of an operand is read at a point of an iteration space.
 
-An :class:`AffineExpr` is a sum of integer multiples of atoms and a constant; an atom is a dimension of the space, an SSA
-value of type index (`symbol`), or an expression divided by a positive integer (`//`, rounded down, or `%`).  Expressions are
-immutable, simplified when they are made, and compared by structure.  Dimensions and symbols may know their extent (their
-values are 0 .. extent-1), which simplifies divisions; it takes no part in comparisons.
+An :class:`AffineExpr` is a sum of integer multiples of atoms and a constant; an atom is a dimension of the space, an
+SSA value of type index (`symbol`), or an expression divided by a positive integer (`//`, rounded down, or `%`).
+Expressions are immutable, simplified when they are made, and compared by structure.  Dimensions and symbols may know
+their extent (their values are 0 .. extent-1), which simplifies divisions; it takes no part in comparisons.
 
     d0, d1 = dims((6, 4))
     delinearize(linearize((d0, d1), (6, 4)), (3, 8))        # (d0 // 2, d0 % 2 * 4 + d1)

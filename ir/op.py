@@ -159,9 +159,10 @@ class Op(Operation):
 
     @classmethod
     def infer_types(cls, groups: Sequence[Any], keywords: dict[str, Any]) -> tuple[Type, ...]:
-        """Run ``infer`` on the types of operands given in groups."""
+        """Run ``infer`` on the types of operands given in groups; its region parameters only stand in the schema."""
+        schema = cls.schema()
         types = [tuple(v.type for v in g) if isinstance(g, tuple) else g and g.type for g in groups]
-        return results_of(cls.infer(*spread_groups(cls.schema(), types), **keywords))
+        return results_of(cls.infer(*spread_groups(schema, types), **keywords, **dict.fromkeys(schema.regions)))
 
     @classmethod
     def create(

@@ -177,8 +177,14 @@ class UIToFP(Cast, name="arith.uitofp"):
 
 
 def _to_float(value: Any, dtype: np.dtype) -> Any:
-    """NumPy and ml_dtypes reach the two-byte floats by way of float32; float64 holds all integers that matter there."""
-    return value.astype(dtype) if dtype.itemsize >= 4 else narrow(value.astype(np.float64), dtype)
+    """An integer rounded once to a float, also where NumPy and ml_dtypes go by way of float32."""
+    if dtype.itemsize >= 4:
+        return value.astype(dtype)
+    if value.dtype.itemsize == 8:
+        # Fit float64 by round-to-odd, which leaves the rounding to `narrow` (see there).
+        odd = ((value >> 11) | ((value & 0x7FF) != 0)) << 11
+        value = np.where(abs(value.astype(np.float64)) < 2.0**53, value, odd)
+    return narrow(value.astype(np.float64), dtype)
 
 
 class FPToSI(Cast, name="arith.fptosi"):

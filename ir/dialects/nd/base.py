@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from dlir.ir.affine import AffineExpr, AffineMap, dims
+from dlir.ir.affine import AffineExpr, AffineMap
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Value
 from dlir.ir.dialects.decompose import Decomposed
@@ -33,9 +33,9 @@ Monoid = Literal["add", "mul", "max", "min", "and", "or"]
 class Space:
     """An iteration space: the result's dimensions (`parallel`), then those that are reduced over.
 
-    ``maps[i]`` says which element of operand i a point reads, as a map over ``parallel + reduction``; None for an operand
-    of which only the shape is used.  With `guarded`, a map may point outside of its operand, where nothing is read (pad,
-    concat, windows).  `monoid` combines the elements of a reduction; its neutral element is what an empty one gives.
+    ``maps[i]`` says which element of operand i a point reads, as a map over ``parallel + reduction``; None for an
+    operand of which only the shape is used.  With `guarded`, a map may point outside of its operand, where nothing is
+    read (pad, concat, windows).  `monoid` combines the elements of a reduction; an empty one gives its neutral element.
     """
 
     parallel: tuple[int, ...]
@@ -108,8 +108,8 @@ class Primitive(NdOp):
 class Elementwise(Primitive):
     """Base of ops that compute each element of the result from the same element of each operand.
 
-    Shapes and dtypes are equal in the IR; builders broadcast and promote as NumPy does.  f16 and bf16 are computed in f32
-    and rounded.
+    Shapes and dtypes are equal in the IR; builders broadcast and promote as NumPy does.  f16 and bf16 are computed in
+    f32 and rounded.
     """
 
     def scalar(self, *values: Value) -> Value:

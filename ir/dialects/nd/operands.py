@@ -106,7 +106,7 @@ def promoted(a: ScalarType, b: ScalarType) -> ScalarType:
 
 
 def broadcast_shape(shapes: Sequence[Shape]) -> Shape:
-    """The shape that NumPy's broadcasting gives; a dynamic dimension only meets itself or 1.  InferError if it fails."""
+    """The shape that NumPy's broadcasting gives; a dynamic dimension only meets itself or 1.  InferError if none."""
     rank = max(map(len, shapes))
     result: list[int | None] = [1] * rank
     for shape in shapes:

@@ -1,0 +1,1 @@
+"""From regions of array maths to loops: classes, legality, schedules and emission."""

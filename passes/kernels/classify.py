@@ -1,0 +1,74 @@
+"""What an ``nd`` op is to fusion, derived from its iteration space and index maps."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from dlir.ir.affine import AffineMap
+from dlir.ir.core import Operation
+from dlir.ir.dialects.nd.base import Elementwise, Primitive, Space
+
+
+class FusionClass(Enum):
+    """How the elements of an op's result depend on those of its operands."""
+
+    #: Elements change place and nothing is computed: never a kernel of its own if it can be helped.
+    VIEW = "view"
+    #: Each element is computed from one element of each operand; also what reads nothing (constants, iota).
+    ELEMENTWISE = "elementwise"
+    #: Operands are read at indices that are data.
+    GATHER = "gather"
+    #: Elements along some dimensions are combined, each read once.
+    REDUCE = "reduce"
+    #: A reduction over small windows that move with the result's element.
+    WINDOW = "window"
+    #: A sum of products in which each operand is read many times.
+    CONTRACTION = "contraction"
+    #: Not known to fusion.
+    OPAQUE = "opaque"
+
+
+def fusion_class(op: Operation) -> FusionClass:
+    """The class of a primitive op; OPAQUE for anything else.  Shapes must be static."""
+    if not isinstance(op, Primitive):
+        return FusionClass.OPAQUE
+    space = op.space()
+    if space.reduction or space.monoid is not None:
+        return _reduction_class(space)
+    maps = [found for found in space.maps if found is not None]
+    if len(maps) < len(space.maps) and any(_reads_data(op, i) for i, found in enumerate(space.maps) if found is None):
+        return FusionClass.GATHER
+    if isinstance(op, Elementwise) or not maps:
+        return FusionClass.ELEMENTWISE
+    if len(maps) == 1 and op.operands[0].dtype is op.results[0].dtype:
+        return FusionClass.VIEW
+    return FusionClass.ELEMENTWISE
+
+
+def _reads_data(op: Primitive, operand: int) -> bool:
+    """Whether an operand without an index map is read at all (as a gather does), rather than asked for its shape."""
+    return operand not in op.shape_operands()
+
+
+def _reduction_class(space: Space) -> FusionClass:
+    maps = [found for found in space.maps if found is not None]
+    if space.monoid == "add" and len(maps) >= 2 and any(_misses_parallel(space, found) for found in maps):
+        return FusionClass.CONTRACTION
+    if any(_slides(space, found) for found in maps):
+        return FusionClass.WINDOW
+    return FusionClass.REDUCE
+
+
+def _misses_parallel(space: Space, found: AffineMap) -> bool:
+    used = found.used_dims()
+    return any(extent != 1 and number not in used for number, extent in enumerate(space.parallel))
+
+
+def _slides(space: Space, found: AffineMap) -> bool:
+    """Whether a dimension of an operand is indexed by a parallel and a reduced dimension together."""
+    rank = len(space.parallel)
+    for expr in found.exprs:
+        used = expr.used_dims()
+        if any(number < rank for number in used) and any(number >= rank for number in used):
+            return True
+    return False

@@ -1,0 +1,70 @@
+"""Which elements of which values a kernel needs, found by following index maps from results to operands.
+
+An index is a tuple of affine expressions over the dimensions of a loop nest; a value asked for at two different indices is
+computed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dlir.ir.affine import AffineExpr, constant, dim
+from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.nd.base import Primitive
+
+Index = tuple[AffineExpr, ...]
+
+
+class Demand:
+    """What `want` asks for, transitively, through the primitive ops for which `inside` holds.
+
+    `elements` holds each (value, index) that is computed or read, users before what they use; `leaves` those that come from
+    outside; `reductions` for each reduced op the indices at which its result is needed.  With `through_reductions`, what
+    the reductions need is followed too, over fresh dimensions.
+    """
+
+    def __init__(
+        self, inside: Callable[[Operation], bool], extents: Sequence[int] = (), through_reductions: bool = True
+    ) -> None:
+        self.inside = inside
+        #: Of all loop dimensions, those of reductions included.
+        self.extents: list[int] = list(extents)
+        self.through_reductions = through_reductions
+        self.elements: dict[tuple[Value, Index], None] = {}
+        self.leaves: dict[tuple[Value, Index], None] = {}
+        self.reductions: dict[Primitive, list[Index]] = {}
+
+    def fresh(self, extents: Sequence[int]) -> Index:
+        """New dimensions with these extents; one of extent 1 is the constant 0."""
+        index = []
+        for extent in extents:
+            index.append(constant(0) if extent == 1 else dim(len(self.extents), extent))
+            self.extents.append(extent)
+        return tuple(index)
+
+    def want(self, value: Value, index: Sequence[AffineExpr]) -> None:
+        """Ask for the element of `value` at `index`."""
+        waiting = [(value, tuple(index))]
+        while waiting:
+            key = waiting.pop()
+            if key in self.elements:
+                continue
+            self.elements[key] = None
+            value, point = key
+            op = value.defining_op
+            if not isinstance(op, Primitive) or not self.inside(op):
+                self.leaves[key] = None
+                continue
+            space = op.space()
+            if space.monoid is not None:
+                self.reductions.setdefault(op, []).append(point)
+                if not self.through_reductions:
+                    continue
+                point += self.fresh(space.reduction)
+            waiting += operand_elements(op, point)
+
+
+def operand_elements(op: Primitive, index: Index) -> list[tuple[Value, Index]]:
+    """The elements of its operands that `op` reads at a point of its space."""
+    maps = op.space().maps
+    return [(value, found.apply(index)) for value, found in zip(op.operands, maps) if found is not None]

@@ -1,0 +1,253 @@
+"""Loops and scalars on demand: the element of a value at an index, made where the index first allows it.
+
+An :class:`Emitter` keeps the nest of open loops.  The scalar for (value, index) is made in the outermost loop that defines
+all counters of the index, and is remembered there: what depends on the row only is computed once per row.  A loop's op
+is inserted when its body is complete, so what is hoisted out of it stands before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dlir.ir.affine import AffineExpr, Quotient, Remainder, Symbol, delinearize, symbol
+from dlir.ir.attributes import Attribute
+from dlir.ir.builder import at_end
+from dlir.ir.core import Block, Value
+from dlir.ir.dialects.nd.base import Primitive
+from dlir.ir.dialects.scf import for_loop, parallel_loop
+from dlir.ir.location import Location
+from dlir.ir.ops import arith
+from dlir.ir.types import INDEX, Type
+from dlir.passes.kernels.buffers import Buffers
+from dlir.passes.kernels.demand import Index
+from dlir.passes.kernels.monoids import combine, neutral
+
+#: Reductions of at most this many elements are written out instead of looped over.
+UNROLLED = 16
+
+
+class Scope:
+    """The inside of one loop: its block and what has been made in it."""
+
+    __slots__ = ("block", "memo")
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.memo: dict[Any, Value] = {}
+
+
+class Emitter:
+    """Makes the loops of one kernel, in the entry block of its function."""
+
+    def __init__(self, block: Block, buffers: Buffers, location: Location) -> None:
+        self.scopes = [Scope(block)]
+        self.buffers = buffers
+        self.location = location
+
+    # ------------------------------------------------------------ places
+
+    @contextmanager
+    def at(self, depth: int) -> Iterator[None]:
+        """Emit in scope number `depth`, before the loops that are open inside it."""
+        inner = self.scopes[depth + 1 :]
+        del self.scopes[depth + 1 :]
+        try:
+            with at_end(self.scopes[depth].block, self.location):
+                yield
+        finally:
+            self.scopes += inner
+
+    @contextmanager
+    def inside(self, block: Block) -> Iterator[None]:
+        """Emit in `block`, which belongs to an op that will stand in the innermost scope."""
+        self.scopes.append(Scope(block))
+        try:
+            with at_end(block, self.location):
+                yield
+        finally:
+            self.scopes.pop()
+
+    @property
+    def depth(self) -> int:
+        """The number of the innermost scope."""
+        return len(self.scopes) - 1
+
+    def depth_of(self, value: Value) -> int:
+        """The number of the scope in which `value` is defined."""
+        block = value.parent_block
+        for depth in range(self.depth, 0, -1):
+            if self.scopes[depth].block is block:
+                return depth
+        return 0
+
+    def depth_of_index(self, index: Sequence[AffineExpr]) -> int:
+        """The number of the outermost scope in which all of `index` is known."""
+        return max((self.depth_of(value) for expr in index for value in _symbols(expr)), default=0)
+
+    # ------------------------------------------------------------ loops
+
+    def parallel(self, extents: Sequence[int | Value], body: Callable[..., None]) -> None:
+        """Loop over a box in any order; ``body(*index)`` emits one point."""
+
+        def filled(*counters: Value) -> None:
+            with self.inside(counters[0].owner):
+                body(*self._symbols_for(counters, extents))
+
+        with self.at(self.depth):
+            lowers, uppers, steps = self._bounds(extents)
+            parallel_loop(lowers, uppers, steps, filled)
+
+    def serial(
+        self,
+        extent: int | Value,
+        body: Callable[..., Any],
+        inits: Sequence[Value] = (),
+        step: int = 1,
+        lower: int | Value = 0,
+    ) -> tuple[Value, ...]:
+        """Loop in order; ``body(i, *carried)`` returns the values carried on, first `inits`."""
+
+        def filled(counter: Value, *carried: Value) -> Any:
+            with self.inside(counter.owner):
+                return body(self._symbols_for([counter], [extent])[0], *carried)
+
+        with self.at(self.depth):
+            bounds = [bound if isinstance(bound, Value) else self.constant(bound, INDEX) for bound in (lower, extent)]
+            return for_loop(*bounds, self.constant(step, INDEX), inits, filled)
+
+    def reduce(
+        self, extents: Sequence[int], reduced: Sequence[tuple[str, Type]], body: Callable[..., Sequence[Value]]
+    ) -> tuple[Value, ...]:
+        """Combine what ``body(*index)`` gives at all points of a box: one value for each (monoid, element type)."""
+
+        def filled(*counters: Value) -> Sequence[Value]:
+            with self.inside(counters[0].owner):
+                return body(*self._symbols_for(counters, extents))
+
+        with self.at(self.depth):
+            reductions = [
+                (self.neutral(monoid, dtype), lambda a, b, m=monoid, d=dtype: combine(m, d, a, b))
+                for monoid, dtype in reduced
+            ]
+            lowers, uppers, steps = self._bounds(extents)
+            return parallel_loop(lowers, uppers, steps, filled, reductions)
+
+    def _bounds(self, extents: Sequence[int | Value]) -> tuple[list[Value], list[Value], list[Value]]:
+        uppers = [e if isinstance(e, Value) else self.constant(e, INDEX) for e in extents]
+        return [self.constant(0, INDEX)] * len(extents), uppers, [self.constant(1, INDEX)] * len(extents)
+
+    def _symbols_for(self, counters: Sequence[Value], extents: Sequence[int | Value]) -> list[AffineExpr]:
+        """The counters as index expressions that know their extents."""
+        return [symbol(c, e if isinstance(e, int) else None) for c, e in zip(counters, extents)]
+
+    # ------------------------------------------------------------ scalars
+
+    def constant(self, number: float | int | bool, dtype: Type) -> Value:
+        """A constant, in the outermost scope."""
+        key = ("constant", type(number), str(number), dtype)
+        memo = self.scopes[0].memo
+        if key not in memo:
+            with self.at(0):
+                memo[key] = arith.constant(number, dtype)
+        return memo[key]
+
+    def neutral(self, monoid: str, dtype: Type) -> Value:
+        """The neutral element of a monoid on `dtype`."""
+        return self.constant(neutral(monoid, dtype), signless(dtype))
+
+    def index(self, expr: AffineExpr) -> Value:
+        """The value of `expr`, of type index."""
+        if expr.is_constant:
+            return self.constant(expr.constant, INDEX)
+        depth = self.depth_of_index([expr])
+        memo = self.scopes[depth].memo
+        if expr not in memo:
+            with self.at(depth):
+                memo[expr] = self._sum(expr)
+        return memo[expr]
+
+    def _sum(self, expr: AffineExpr) -> Value:
+        """A sum of terms, those of outer loops first so that they are hoisted."""
+        terms = sorted(expr.terms, key=lambda term: self.depth_of_index([AffineExpr({term[0]: 1})]))
+        if len(terms) == 1 and not expr.constant:
+            ((atom, factor),) = terms
+            value = self._atom(atom)
+            return value if factor == 1 else arith.muli(value, self.constant(factor, INDEX))
+        if expr.constant:
+            return arith.addi(self.index(AffineExpr(dict(terms))), self.constant(expr.constant, INDEX))
+        first = self.index(AffineExpr(dict(terms[:-1])))
+        return arith.addi(first, self.index(AffineExpr(dict(terms[-1:]))))
+
+    def _atom(self, atom: Any) -> Value:
+        match atom:
+            case Symbol(value):
+                return value
+            case Quotient(expr, divisor):
+                name = "divui" if _is_natural(expr) else "floordivsi"
+                return getattr(arith, name)(self.index(expr), self.constant(divisor, INDEX))
+            case Remainder(expr, divisor) if _is_natural(expr):
+                return arith.remui(self.index(expr), self.constant(divisor, INDEX))
+            case Remainder(expr, divisor):
+                quotient = arith.floordivsi(self.index(expr), self.constant(divisor, INDEX))
+                return arith.subi(self.index(expr), arith.muli(quotient, self.constant(divisor, INDEX)))
+        raise TypeError(f"{atom} has no value inside a kernel")
+
+    def element(self, value: Value, index: Index) -> Value:
+        """The scalar of `value` at `index`."""
+        depth = self.depth_of_index(index)
+        key = (value, index)
+        memo = self.scopes[depth].memo
+        if key not in memo:
+            with self.at(depth):
+                memo[key] = self._element(value, index)
+        return memo[key]
+
+    def _element(self, value: Value, index: Index) -> Value:
+        if value in self.buffers:
+            return self.buffers.load(self, value, index)
+        op = value.defining_op
+        assert isinstance(op, Primitive)
+        if op.space().monoid is not None:
+            return self.reduction(op, index)
+        return op.element(Context(self, op), index)
+
+    def reduction(self, op: Primitive, index: Index) -> Value:
+        """The result of a reduction at `index`, which has an expression for each parallel dimension."""
+        space = op.space()
+        assert space.monoid is not None
+        context = Context(self, op)
+        size = _product(space.reduction)
+        dtype = signed_accumulator(op)
+        if 0 < size <= UNROLLED:
+            points = [delinearize(AffineExpr({}, number), space.reduction) for number in range(size)]
+            found = op.element(context, index + points[0])
+            for point in points[1:]:
+                found = combine(space.monoid, dtype, found, op.element(context, index + point))
+        else:
+            reduced = [(space.monoid, dtype)]
+            (found,) = self.reduce(space.reduction, reduced, lambda *point: [op.element(context, index + point)])
+        return op.finish(context, found, index)
+
+
+class Context:
+    """What an op's ``element`` and ``finish`` see of an emitter."""
+
+    __slots__ = ("emitter", "op")
+
+    def __init__(self, emitter: Emitter, op: Primitive) -> None:
+        self.emitter = emitter
+        self.op = op
+
+    def load(self, operand: int, index: Sequence[AffineExpr]) -> Value:
+        return self.emitter.element(self.op.operands[operand], tuple(index))
+
+    def index(self, expr: AffineExpr) -> Value:
+        return self.emitter.index(expr)
+
+    def constant(self, number: float | int | bool, dtype: Type) -> Value:
+        return self.emitter.constant(number, signless(dtype))
+
+    def table(self, elements: Attribute, index: Sequence[AffineExpr]) -> Value:
+        return self.emitter.buffers.table(self.emitter, elements, tuple(index))

@@ -1,0 +1,183 @@
+"""Buffers for the tensors of a function: which values may share one, and where each one lives.
+
+Values get a buffer in program order:
+
+- an argument has the caller's, which may be written only if it is donated (``dlir.donated``); a variable has its own, never
+  written;
+- a region that only reshapes is no kernel: its result is another view of the same buffer;
+- a result of a kernel takes the buffer of an operand that is used for the last time there, if the kernel can work in place
+  (:mod:`dlir.passes.memory.inplace`), and a new one otherwise.
+
+What is returned lives in a buffer that the caller gives for it, or in a donated argument's, from its first value on.  A
+returned value that cannot live there is copied at the end: an argument, a variable, or the same value a second time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dlir.ir.core import BlockArgument, Operation, Value
+from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.errors import DlirError
+from dlir.ir.types import TensorType
+from dlir.passes.memory.inplace import inplace_candidates, reshaped_operands
+
+
+@dataclass(slots=True, eq=False)
+class Buffer:
+    """A piece of memory and the values that it holds, one after the other or as views of one another.
+
+    `first` and `last` are the times (op numbers) of its first value's definition and of the last use of any.  `result` is
+    the number of the function's result that it holds at the end.
+    """
+
+    kind: Literal["input", "donated", "variable", "temporary"]
+    values: list[Value]
+    first: int
+    last: int
+    result: int | None = None
+
+    @property
+    def type(self) -> TensorType:
+        """The type of the first value: all others have its dtype and size."""
+        return self.values[0].type
+
+    @property
+    def may_be_written(self) -> bool:
+        return self.kind in ("donated", "temporary")
+
+
+@dataclass(slots=True)
+class Assignment:
+    """The buffers of a function's values, which results must be copied, and which regions only reshape."""
+
+    buffers: dict[Value, Buffer] = field(default_factory=dict)
+    #: Pairs (operand, result) that share a buffer, by kernel.
+    inplace: dict[Operation, list[tuple[int, int]]] = field(default_factory=dict)
+    reshapes: dict[Operation, list[int]] = field(default_factory=dict)
+    copied_results: list[int] = field(default_factory=list)
+
+
+def assign_buffers(function: Func) -> Assignment:
+    """The buffers for all tensors of `function`, whose body is kernels over static shapes; DlirError for other ops."""
+    found = Assignment()
+    last_use = _last_uses(function)
+    for arg in function.body.args:
+        if isinstance(arg.type, TensorType):
+            donated = "dlir.donated" in function.arg_attributes(arg.index)
+            found.buffers[arg] = Buffer("donated" if donated else "input", [arg], 0, last_use[arg])
+    for time, op in enumerate(function.body.ops):
+        if op.name == "state.read":
+            value = op.results[0]
+            found.buffers[value] = Buffer("variable", [value], time, last_use[value])
+        elif isinstance(op, KernelRegion) and op.results:
+            _assign_region(op, time, last_use, found)
+        elif not op.is_terminator:
+            _check_needs_no_buffer(op)
+    _place_results(function, found)
+    return found
+
+
+def _last_uses(function: Func) -> dict[Value, int]:
+    """The time of each value's last use in the body, or of its definition if it is unused."""
+    found: dict[Value, int] = dict.fromkeys(function.body.args, 0)
+    for time, op in enumerate(function.body.ops):
+        found.update(dict.fromkeys(op.results, time))
+        found.update(dict.fromkeys(op.operands, time))
+    return found
+
+
+def _check_needs_no_buffer(op: Operation) -> None:
+    values = [value for inner in op.walk() for value in (*inner.operands, *inner.results)]
+    if op.name != "kernel.region" and any(isinstance(value.type, TensorType) for value in values):
+        hint = "run 'inline' first" if op.name == "func.call" else "run 'fuse' first: only kernels get buffers"
+        raise DlirError(f"'{op.name}' over tensors cannot be given buffers", op.location, hint=hint)
+
+
+def _assign_region(op: KernelRegion, time: int, last_use: dict[Value, int], found: Assignment) -> None:
+    sources = reshaped_operands(op)
+    if sources is not None:
+        found.reshapes[op] = sources
+        for result, source in zip(op.results, sources, strict=True):
+            _join(found, found.buffers[op.operands[source]], result, last_use)
+        return
+    for number, result in _reused(op, time, found):
+        _join(found, found.buffers[op.operands[number]], op.results[result], last_use)
+        found.inplace.setdefault(op, []).append((number, result))
+    for value in op.results:
+        if value not in found.buffers:
+            found.buffers[value] = Buffer("temporary", [value], time, last_use[value])
+
+
+def _join(found: Assignment, buffer: Buffer, value: Value, last_use: dict[Value, int]) -> None:
+    found.buffers[value] = buffer
+    buffer.values.append(value)
+    buffer.last = max(buffer.last, last_use[value])
+
+
+def _reused(op: KernelRegion, time: int, found: Assignment) -> list[tuple[int, int]]:
+    """Pairs (operand, result): the results that are computed in place, and over what.  The largest operand goes first."""
+    buffers = [found.buffers[value] for value in op.operands]
+    dying = [
+        number
+        for number, buffer in enumerate(buffers)
+        if buffer.may_be_written and buffer.last == time and buffers.count(buffer) == 1
+    ]
+    free = list(range(len(op.results)))
+    if not any(_same_memory(op.operands[number], op.results[result]) for number in dying for result in free):
+        return []
+    candidates = inplace_candidates(op)
+    pairs: list[tuple[int, int]] = []
+    # Between equals a donated one goes first: a temporary's place can be used again, and what is donated costs nothing.
+    for number in sorted(dying, key=lambda i: (-buffers[i].type.nbytes, buffers[i].kind != "donated", i)):
+        for result in candidates.get(number, ()):
+            if result in free and _may_join(buffers[number], op.operands[number], op.results[result]):
+                pairs.append((number, result))
+                free.remove(result)
+                break
+    return pairs
+
+
+def _same_memory(old: Value, new: Value) -> bool:
+    """Whether the two tensors have the same element type and as many elements."""
+    return old.type.dtype is new.type.dtype and old.type.size == new.type.size
+
+
+def _may_join(buffer: Buffer, old: Value, new: Value) -> bool:
+    if not _same_memory(old, new):
+        return False
+    # A donated argument that holds a result has the result's type, too: the caller sees nothing else of it.
+    returned = any(user.name == "func.return" for user in new.users)
+    return buffer.kind != "donated" or not returned or buffer.type is new.type
+
+
+def _place_results(function: Func, found: Assignment) -> None:
+    """Choose the buffers that hold the function's results at the end; the other results are copied."""
+    homes: list[Buffer] = []
+    returned = function.body.terminator.operands
+    for number, value in enumerate(returned):
+        buffer = found.buffers[value]
+        fits = buffer.kind == "temporary" or (buffer.kind == "donated" and buffer.type is value.type)
+        if fits and buffer.result is None:
+            buffer.result = number
+            homes.append(buffer)
+        else:
+            found.copied_results.append(number)
+    # A result that is first written when a donated argument is no longer needed can have its place.
+    donated = [b for b in found.buffers.values() if b.kind == "donated" and isinstance(b.values[0], BlockArgument)]
+    for buffer in homes:
+        if buffer.kind == "temporary":
+            type = returned[buffer.result or 0].type
+            for place in dict.fromkeys(donated):
+                if place.result is None and place.type is type and place.last < buffer.first:
+                    _merge(found, place, buffer)
+                    break
+
+
+def _merge(found: Assignment, place: Buffer, buffer: Buffer) -> None:
+    for value in buffer.values:
+        found.buffers[value] = place
+    place.values += buffer.values
+    place.result, place.last = buffer.result, buffer.last

@@ -1,0 +1,136 @@
+"""Which operand of a kernel may give its buffer to which result.
+
+An operand may be overwritten by a result only if the kernel has read each of its elements before that element's place is
+written.  What is allowed here is what holds for every way in which a kernel may iterate:
+
+- everything that the kernel computes from the operand, up to the results, is elementwise at the same row-major position
+  (elementwise ops and reshapes; a reduction, a shifted or a broadcast read rules the operand out);
+- the kernel holds no contraction, whose result may be written in parts before the epilogue reads its operands;
+- the operand reaches this result only; or several, if the whole kernel is one loop over one shape.  Such a loop reads
+  everything it needs at a point before it writes at that point, which kernel lowering must keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlir.ir.affine import AffineExpr, constant, dim, dims, linearize
+from dlir.ir.builder import at_end, before
+from dlir.ir.core import Block, Value
+from dlir.ir.dialects.decompose import Decomposed, decompose_op
+from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.dialects.nd.base import Primitive, Space
+from dlir.ir.ops import arith
+from dlir.ir.traversal import clone
+from dlir.ir.types import INDEX, Type
+
+
+def inplace_candidates(region: KernelRegion) -> dict[int, list[int]]:
+    """For each operand of `region` (over tensors) that may be overwritten, the results that may take its place."""
+    spaces = _spaces(region)
+    if spaces is None:
+        return {}
+    body, spaces_of = spaces
+    if any(space.reduction and len(space.maps) > 1 for space in spaces_of.values()):
+        return {}
+    yielded = body.terminator.operands
+    single_loop = (
+        not any(space.reduction for space in spaces_of.values()) and len({value.shape for value in yielded}) == 1
+    )
+    found: dict[int, list[int]] = {}
+    for arg in body.args:
+        reached = _reached(arg, body, spaces_of)
+        if reached is None:
+            continue
+        results = [index for index, value in enumerate(yielded) if value in reached]
+        if len(results) == 1 or single_loop:
+            found[arg.index] = results
+    return found
+
+
+def reshaped_operands(region: KernelRegion) -> list[int] | None:
+    """For a region that only reshapes: the operand that each result is, else None."""
+    sources: dict[Value, int] = {arg: arg.index for arg in region.body.args}
+    for op in region.body.ops:
+        if op.is_terminator:
+            break
+        if not isinstance(op, Primitive) or not _is_copy(op) or not _keeps_order(op.space(), 0, op.operands[0]):
+            return None
+        sources[op.results[0]] = sources[op.operands[0]]
+    return [sources[value] for value in region.body.terminator.operands]
+
+
+class _Probe:
+    """Stands in for kernel lowering, to see whether an op gives just what it loads."""
+
+    def __init__(self, dtype: Type) -> None:
+        self.block = Block([dtype, INDEX])
+
+    def load(self, operand: int, index: Sequence[AffineExpr]) -> Value:
+        return self.block.args[0]
+
+    def index(self, expr: AffineExpr) -> Value:
+        return self.block.args[1]
+
+    def constant(self, number: float | int | bool, dtype: Type) -> Value:
+        return arith.constant(number, dtype)
+
+
+def _is_copy(op: Primitive) -> bool:
+    """Whether each element of the result is just an element of the operand."""
+    if len(op.operands) != 1 or op.space().monoid is not None:
+        return False
+    probe = _Probe(op.operands[0].dtype)
+    with at_end(probe.block):
+        return op.element(probe, dims(op.space().extents)) is probe.block.args[0]
+
+
+def _spaces(region: KernelRegion) -> Any:
+    """A copy of the region's body with composites written out, and the iteration space of each op; None if unknown."""
+    body = clone(region).body
+    waiting = [op for op in body.ops]
+    spaces: dict[Any, Space] = {}
+    while waiting:
+        op = waiting.pop()
+        if isinstance(op, Decomposed):
+            previous = op.previous
+            with before(op):
+                values = decompose_op(op)
+            last = op.previous
+            op.replace_by(values)
+            while last is not None and last is not previous:
+                waiting.append(last)
+                last = last.previous
+        elif isinstance(op, Primitive):
+            spaces[op] = op.space()
+        elif not op.is_terminator:
+            return None
+    return body, spaces
+
+
+def _reached(arg: Value, body: Any, spaces: dict[Any, Space]) -> dict[Value, None] | None:
+    """What is computed from `arg`, if each of it is elementwise in `arg`; else None."""
+    reached: dict[Value, None] = {arg: None}
+    for op in body.ops:
+        if op.is_terminator or not any(operand in reached for operand in op.operands):
+            continue
+        space = spaces[op]
+        for number, operand in enumerate(op.operands):
+            if operand in reached and number not in op.shape_operands():
+                if space.reduction or not _keeps_order(space, number, operand):
+                    return None
+        reached.update(dict.fromkeys(op.results))
+    return reached
+
+
+def _keeps_order(space: Space, number: int, operand: Value) -> bool:
+    """Whether point p of the space reads element p of operand `number`, both counted row-major, and all are read."""
+    affine = space.maps[number]
+    if affine is None or space.guarded:
+        return False
+    extents = space.parallel
+    if _count(extents) != _count(operand.shape):
+        return False
+    point = tuple(constant(0) if extent == 1 else dim(i, extent) for i, extent in enumerate(extents))
+    return linearize(affine.apply(point), operand.shape) == linearize(point, extents)

@@ -1,0 +1,1 @@
+"""The actions of the grammar: what each rule of ``dlir.lark`` builds."""

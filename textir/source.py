@@ -1,0 +1,109 @@
+"""Input texts: decoding a file, and places in a text that are turned into lines and columns only when asked for."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from pathlib import Path
+from typing import Any
+
+from dlir.ir.errors import DlirError
+from dlir.ir.location import FileLoc
+
+
+class Source:
+    """A text and the name that diagnostics give it.  Offsets count characters from 0, lines and columns from 1."""
+
+    __slots__ = ("_starts", "name", "text")
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name = name
+        self.text = text
+        self._starts: list[int] | None = None
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """The line and column of the character at `offset`."""
+        if self._starts is None:
+            starts, place = [0], self.text.find("\n")
+            while place >= 0:
+                starts.append(place + 1)
+                place = self.text.find("\n", place + 1)
+            self._starts = starts
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def location(self, start: int, end: int | None = None) -> FileLoc:
+        """The place from `start` to `end` (exclusive)."""
+        line, column = self.position(start)
+        return FileLoc(self.name, line, column, None if end is None else self.position(end))
+
+
+class TextLoc(FileLoc):
+    """The place of an operation in the text it was read from; equal to the `FileLoc` with the same line and column."""
+
+    __slots__ = ("offset", "source")
+    source: Source
+    offset: int
+
+    def __init__(self, source: Source, offset: int) -> None:
+        self.source = source
+        self.offset = offset
+
+    # Not the check of a frozen dataclass, which would double the price of every operation that is read.
+    __setattr__ = object.__setattr__
+
+    @property
+    def file(self) -> str:  # type: ignore[override]
+        return self.source.name
+
+    @property
+    def line(self) -> int:  # type: ignore[override]
+        return self.source.position(self.offset)[0]
+
+    @property
+    def column(self) -> int:  # type: ignore[override]
+        return self.source.position(self.offset)[1]
+
+    @property
+    def end(self) -> None:  # type: ignore[override]
+        return None
+
+    def _fields(self) -> tuple[Any, ...]:
+        return (self.source.name, *self.source.position(self.offset), None)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FileLoc):
+            return NotImplemented
+        return self._fields() == (other.file, other.line, other.column, other.end)
+
+    def __hash__(self) -> int:
+        return hash(self._fields())
+
+    def __repr__(self) -> str:
+        return f"loc({self})"
+
+
+#: A text larger than this is refused: positions and memory stay within reason.
+MAX_BYTES = 4 << 30
+
+
+def read_source(path: str | Path) -> Source:
+    """The text of a file; DlirError if it cannot be read or is not UTF-8."""
+    name = str(path)
+    try:
+        if Path(path).stat().st_size > MAX_BYTES:
+            raise DlirError(f"'{name}' is larger than {MAX_BYTES >> 30} GiB")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DlirError(f"cannot read '{name}': {error.strerror or error}") from None
+    return Source(name, decode(data, name))
+
+
+def decode(data: bytes, name: str = "<input>") -> str:
+    """`data` as text, without a byte order mark; DlirError that gives the place if it is not UTF-8."""
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8", "replace")) + 1
+        message = f"not UTF-8 text: byte 0x{data[error.start]:02X} at offset {error.start}"
+        raise DlirError(message, FileLoc(name, line, column)) from None
