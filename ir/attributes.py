@@ -64,7 +64,7 @@ class _Interned(Attribute):
     _instances: ClassVar[dict[tuple[Any, ...], Any]] = {}
 
     @classmethod
-    def _intern(cls, key: Any, text: str, **fields: Any) -> Any:
+    def _intern(cls, key: Any, text: str, /, **fields: Any) -> Any:
         found = _Interned._instances.get((cls, key))
         if found is None:
             found = object.__new__(cls)

@@ -10,9 +10,9 @@
         def eval(a, b, *, transpose_b=False): ...                                       # NumPy: the meaning
 
 An op is an instance of its class.  ``infer`` gets the operands' types (a tuple for a variadic group, None for an absent
-optional one) and the attributes as plain Python values, and returns the result type, a tuple of them, or None; it raises
-InferError for operands that do not fit.  ``eval`` gets NumPy arrays in the same places; that of an op which states its result
-types (`Declared`) gets them too, as the keyword `result_types`.
+optional one) and the attributes as plain Python values, and returns the result type, a tuple of them, or None; it
+raises InferError for operands that do not fit.  ``eval`` gets NumPy arrays in the same places, and, if the op states
+its result types (`Declared`), those as the keyword `result_types`.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Op(Operation):
     # ------------------------------------------------------------ what subclasses define
 
     @staticmethod
-    def infer(*operands: Type) -> Any:
+    def infer(*operands: Any, **keywords: Any) -> Any:
         """The result types; its signature is the schema."""
         raise TypeError("an op must define infer")
 
@@ -177,8 +177,8 @@ class Op(Operation):
         """Make the op without putting it anywhere.
 
         Operands come by group, as in ``infer``; attributes as plain values, dotted (discardable) ones through
-        ``{"dialect.name": ...}``; `result_types` only where they cannot be inferred; a type after the operands is the same
-        as `result_types` with that one type.
+        ``{"dialect.name": ...}``; `result_types` only where they cannot be inferred; a type after the operands stands
+        for `result_types` with that one type.
         """
         schema = cls.schema()
         if operands and isinstance(operands[-1], Type):

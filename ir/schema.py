@@ -1,7 +1,7 @@
 """An op's schema, read from the signature of its ``infer``.
 
-Positional parameters are operands; ``*xs`` or ``xs: tuple[Tensor, ...]`` is a variadic group, ``x: Tensor | None = None`` an
-optional operand.  Keyword-only parameters are attributes (with their defaults) or, when annotated `Region`, regions
+Positional parameters are operands; ``*xs`` or ``xs: tuple[Tensor, ...]`` is variadic, ``x: Tensor | None = None`` an optional
+operand.  Keyword-only parameters are attributes (with their defaults) or, when annotated `Region`, regions
 (``tuple[Region, ...]``: any number of them).  The annotation says what is allowed.
 """
 
@@ -73,7 +73,7 @@ class OperandSpec:
         return " or ".join(_TYPE_WORDS.get(kind, kind.__name__) for kind in self.allowed) or "any type"
 
 
-_TYPE_WORDS = {
+_TYPE_WORDS: dict[type, str] = {
     TensorType: "a tensor",
     MemRefType: "a memref",
     VectorType: "a vector",
@@ -276,4 +276,3 @@ def flatten_groups(groups: Sequence[Any]) -> list[Value]:
         elif group is not None:
             flat.append(group)
     return flat
-

@@ -307,11 +307,11 @@ def _misuse(op: Operation, index: int, value: Value) -> Diagnostic:
 
 
 def _crosses_isolation(op: Operation, definition: Operation) -> bool:
-    region = definition.parent.parent if definition.parent else None
-    parent, isolated = op.parent_op, False
-    while parent is not None:
-        isolated = isolated or parent.is_isolated
-        if parent.parent is not None and parent.parent.parent is region:
-            return isolated
-        parent = parent.parent_op
-    return False
+    """Whether the nearest isolated op around `op` does not hold `definition`."""
+    wall = op.parent_op
+    while wall is not None and not wall.is_isolated:
+        wall = wall.parent_op
+    outer = definition.parent_op
+    while outer is not None and outer is not wall:
+        outer = outer.parent_op
+    return outer is not wall

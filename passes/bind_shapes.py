@@ -145,7 +145,7 @@ def _retype(op: Operation, function: Func) -> None:
     if op.name == "nd.broadcast_to" and _is_static(inferred[0]):
         # The sizes that were to be read from `like` at run time are known now.
         op.set_operands(op.operands[:1])
-        op.set("shape", inferred[0].shape)
+        op.set("shape", _shape(inferred[0]))
 
 
 def _unknown_shape(op: Operation) -> DlirError:

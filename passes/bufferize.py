@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from dlir.ir.attributes import UNIT, Attribute, DenseArrayAttr, IntegerAttr, StringAttr
-from dlir.ir.builder import at_end, before
-from dlir.ir.core import BlockArgument, Operation, Region, Value
+from dlir.ir.attributes import ArrayAttr, Attribute, DenseArrayAttr, DictAttr, IntegerAttr, StringAttr
+from dlir.ir.builder import at_end, before, insert
+from dlir.ir.core import Block, BlockArgument, Operation, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.dialects.state import Variable
 from dlir.ir.errors import DlirError
-from dlir.ir.ops import memref
+from dlir.ir.ops import func, memref
 from dlir.ir.types import MemRefType, TensorType
 from dlir.passes.manager import Pass
 from dlir.passes.memory.buffers import Assignment, Buffer, assign_buffers
 from dlir.passes.memory.packing import ALIGNMENT
-from dlir.passes.memory.views import view_as
+from dlir.passes.memory.views import reshaped
 
 
 @dataclass
@@ -33,8 +35,8 @@ class Bufferize(Pass, name="bufferize"):
                 _check(op)
                 self.stats.update(_Rewrite(op, assign_buffers(op)).run())
         for op in list(module.body.ops):
-            if op.name == "state.variable":
-                _make_global(op, module)
+            if isinstance(op, Variable):
+                _make_global(op)
                 self.stats["variables"] += 1
 
 
@@ -53,8 +55,8 @@ def _check(function: Func) -> None:
     for value in values:
         if isinstance(value.type, TensorType) and not value.type.is_static:
             place = value.location if isinstance(value, BlockArgument) else value.owner.location
-            raise DlirError(f"%{value.name or value.index} has the unknown shape {value.type}", place,
-                            hint="run 'bind-shapes' first, as in bind-shapes{dims=x.0=64}")
+            hint = "run 'bind-shapes' first, as in bind-shapes{dims=x.0=64}"
+            raise DlirError(f"%{value.name or value.index} has the unknown shape {value.type}", place, hint=hint)
     for type in function.type.results:
         if not isinstance(type, TensorType):
             raise DlirError(f"'@{function.symbol}' returns {type}: only tensors have buffers", function.location)
@@ -133,7 +135,7 @@ class _Rewrite:
 
     def _rewrite_read(self, op: Operation) -> None:
         value = op.results[0]
-        place = memref.get_global(name=op.get("variable"), result_types=[_memref(value.type)])
+        place = memref.get_global(_memref(value.type), name=op.get("variable"))
         place.name = value.name
         self.views[value] = self.places[self.assignment.buffers[value]] = place
 
@@ -148,7 +150,7 @@ class _Rewrite:
         for value in op.results:
             buffer = self.assignment.buffers[value]
             if buffer not in self.places:
-                place = memref.alloc(alignment=ALIGNMENT, result_types=[_memref(buffer.type)])
+                place = memref.alloc(_memref(buffer.type), alignment=ALIGNMENT)
                 place.name = value.name
                 self.places[buffer] = place
                 self.stats["allocs"] += 1
@@ -179,18 +181,19 @@ class _Rewrite:
 
 def _result_attributes(function: Func, number: int) -> dict[str, Attribute]:
     found = function.attributes.get("res_attrs")
-    return dict(found.items[number].items) if isinstance(found, ArrayAttr) else {}
+    entry = found.items[number] if isinstance(found, ArrayAttr) else None
+    return dict(entry.items) if isinstance(entry, DictAttr) else {}
 
 
-def _make_global(variable: Operation, frozen: bool) -> None:
-    """Replace ``state.variable`` by ``memref.global`` with the same first value."""
+def _make_global(variable: Variable) -> None:
+    """Replace ``state.variable`` by ``memref.global`` with the same value: constant, as no op changes a variable."""
     with before(variable):
         memref.global_(
             sym_name=variable["sym_name"],
             sym_visibility="private",
             type=_memref(variable["type"]),
             initial_value=variable["init"],
-            constant=frozen or None,
+            constant=True,
             alignment=ALIGNMENT,
         )
     variable.erase()

@@ -6,21 +6,12 @@ a function is built with operators on :class:`Value`, and comes out as LLVM IR t
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 
-FLOATS = ("half", "bfloat", "float", "double")
+from dlir.backends.cpu.llvm_types import FLOAT_NAMES, literal
+
 WIDTHS = {"float": 32, "double": 64}
 ATTRIBUTES = "alwaysinline nounwind willreturn memory(none)"
-
-
-def literal(value: float, type_: str) -> str:
-    """`value` as a constant of the LLVM type `type_`: float constants are written as the bits of a double."""
-    if type_ not in FLOATS:
-        return str(int(value))
-    if type_ == "float":
-        value = struct.unpack("<f", struct.pack("<f", value))[0]
-    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
 
 
 class Value:
@@ -34,7 +25,7 @@ class Value:
     def _arithmetic(self, name: str, other: Value | float, *, swap: bool = False) -> Value:
         right = self.function.constant(other, self.type)
         left, right = (right, self) if swap else (self, right)
-        prefix = "f" if self.type in FLOATS else ""
+        prefix = "f" if self.type in FLOAT_NAMES else ""
         return self.function.emit(f"{prefix}{name} {self.type} {left.text}, {right.text}", self.type)
 
     def __add__(self, other: Value | float) -> Value:
@@ -84,7 +75,7 @@ class Value:
     def compare(self, predicate: str, other: Value | float) -> Value:
         """An i1: `predicate` is one of LLVM's (`olt`, `uno`, ... for floats; `slt`, `eq`, ... for integers)."""
         right = self.function.constant(other, self.type)
-        opcode = "fcmp" if self.type in FLOATS else "icmp"
+        opcode = "fcmp" if self.type in FLOAT_NAMES else "icmp"
         return self.function.emit(f"{opcode} {predicate} {self.type} {self.text}, {right.text}", "i1")
 
     def select(self, if_true: Value | float, if_false: Value | float) -> Value:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from dlir.backends.cpu.llvm_function import Value, literal
+from dlir.backends.cpu.llvm_function import Value
+from dlir.backends.cpu.llvm_types import literal
 
 INFINITY = float("inf")
 NAN = float("nan")

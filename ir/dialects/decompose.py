@@ -1,7 +1,4 @@
-"""Ops whose meaning is a decomposition into smaller ops, and running an op by its ``eval``.
-
-`evaluate_op` is the one way to run an op on arrays: the interpreter, constant folding and the tests call it.
-"""
+"""Ops whose meaning is a decomposition into smaller ops."""
 
 from __future__ import annotations
 
@@ -14,8 +11,7 @@ import numpy as np
 from dlir.ir.attributes import Attribute
 from dlir.ir.builder import at_end
 from dlir.ir.core import Block, Value
-from dlir.ir.errors import DlirError
-from dlir.ir.op import Op, results_of, spread_groups
+from dlir.ir.op import Op, spread_groups
 from dlir.ir.types import TensorType, dtype_from_numpy
 
 
@@ -42,18 +38,7 @@ def decompose_op(op: Op) -> tuple[Value, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-def evaluate_op(op: Op, arrays: Sequence[Any]) -> tuple[np.ndarray, ...]:
-    """Run `op` on one array per operand; the arrays of its results, which may be views of the operands."""
-    groups = op.schema().group(tuple(arrays), op.get("operandSegmentSizes"))
-    evaluate = getattr(type(op), "eval", None)
-    if evaluate is None:
-        raise DlirError(f"'{op.name}' cannot be run by itself", op.location)
-    with np.errstate(all="ignore"):
-        found = evaluate(*spread_groups(op.schema(), groups), **op.keywords)
-    return tuple(map(np.asarray, results_of(found)))
-
-
-def eval_by_decomposition(cls: type[Op], arrays: Sequence[Any], keywords: dict[str, Any]) -> Any:
+def eval_by_decomposition(cls: Any, arrays: Sequence[Any], keywords: dict[str, Any]) -> Any:
     """Run an op by running the ops of its decomposition.
 
     `arrays` are the positional arguments of ``eval``: arrays, or None for an absent optional operand.
@@ -65,14 +50,14 @@ def eval_by_decomposition(cls: type[Op], arrays: Sequence[Any], keywords: dict[s
     values = dict(zip(args, [np.asarray(a) for a in arrays if a is not None], strict=True))
     for op in block.ops:
         assert isinstance(op, Op)
-        values.update(zip(op.results, evaluate_op(op, [values[operand] for operand in op.operands]), strict=True))
+        values.update(zip(op.results, op.evaluate([values[operand] for operand in op.operands]), strict=True))
     found = tuple(values[result] for result in results)
     return found[0] if len(found) == 1 else found
 
 
 @lru_cache(maxsize=256)
 def _decomposition(
-    cls: type[Op], types: tuple[TensorType | None, ...], attributes: tuple[tuple[str, Attribute], ...]
+    cls: Any, types: tuple[TensorType | None, ...], attributes: tuple[tuple[str, Attribute], ...]
 ) -> tuple[list[Value], Block, tuple[Value, ...]]:
     """The decomposition of an op with these operand types: arguments, ops and results."""
     block = Block(type for type in types if type is not None)
@@ -81,6 +66,5 @@ def _decomposition(
     keywords = {name: spec.default for name, spec in cls.schema().attributes.items()}
     keywords.update((name, attribute.value) for name, attribute in attributes)
     with at_end(block):
-        found = cls.decompose(*operands, **keywords)  # type: ignore[attr-defined]
+        found = cls.decompose(*operands, **keywords)
     return list(block.args), block, found if isinstance(found, tuple) else (found,)
-

@@ -1,7 +1,7 @@
 """Attributes that upstream spells as words of a dialect: ``#arith.fastmath<reassoc>``, ``#gpu<dim x>``.
 
-They are kept as text.  An op names them in `words`, takes plain words for them from Python (``gpu.thread_id(dimension="x")``)
-and refuses words that do not exist.
+They are kept as text.  An op names them in `words`, takes plain words for them from Python (``gpu.thread_id("x")``) and
+refuses words that do not exist.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from typing import Any, ClassVar
 from dlir.ir.attributes import UNIT, Attribute, DenseArrayAttr, OpaqueAttr
 from dlir.ir.builder import insert
 from dlir.ir.core import Block, Operation, Region, Value
-from dlir.ir.dialects.enums import Words, WordOp
+from dlir.ir.dialects.enums import WordOp, Words
 from dlir.ir.dialects.regions import only_block, spell
+from dlir.ir.dialects.scalars import numbers_to_constants
 from dlir.ir.errors import DlirError, InferError
 from dlir.ir.op import INDEX, IO, READ, WRITE, Declared, Op, Scalar, Symbol, SymbolRef, Type
 from dlir.ir.types import I1, I32, FunctionType, MemRefType, Shape
@@ -52,7 +53,7 @@ class GPUModule(Op, name="gpu.module"):
 class GPUFunc(Op, name="gpu.func"):
     """A function on the GPU; with the unit attribute ``gpu.kernel``, one that ``gpu.launch_func`` may name.
 
-    Block arguments: the inputs, `workgroup_attributions` buffers shared by the block's threads, buffers private to a thread.
+    Block arguments: the inputs, `workgroup_attributions` buffers shared by the block's threads, buffers of one thread.
     """
 
     is_isolated = True
@@ -83,7 +84,7 @@ class GPUFunc(Op, name="gpu.func"):
         private: Iterable[MemRefType] = (),
         block_size: Sequence[int] | None = None,
     ) -> GPUFunc:
-        """A kernel with an entry block and no ops yet, not inserted anywhere; `block_size` in x, y, z if it is known."""
+        """A kernel with an entry block and no ops yet, not inserted anywhere; `block_size` (x, y, z) if it is known."""
         inputs, shared = tuple(inputs), tuple(shared)
         op = cls.create(
             result_types=(),
@@ -144,7 +145,8 @@ class GPUReturn(Op, name="gpu.return"):
         parent = self.parent_op
         if isinstance(parent, GPUFunc) and self.operand_types != parent["function_type"].results:
             results = parent["function_type"].results
-            raise DlirError(f"returns {spell(self.operand_types)}, but the function gives {spell(results)}", self.location)
+            message = f"returns {spell(self.operand_types)}, but the function gives {spell(results)}"
+            raise DlirError(message, self.location)
 
 
 class LaunchFunc(Op, name="gpu.launch_func"):
@@ -203,7 +205,7 @@ def launch(
     arguments: Sequence[Value],
     dynamic_shared_memory: Value | None = None,
 ) -> LaunchFunc:
-    """Run `kernel`, named ``module::function``, on up to three dimensions of blocks and threads, at the insertion point.
+    """A ``gpu.launch_func`` of `kernel`, named ``module::function``, with up to three dimensions of blocks and threads.
 
     `dynamic_shared_memory` is a number of bytes, an i32.
     """
@@ -277,7 +279,7 @@ class Barrier(Op, name="gpu.barrier"):
 class Shuffle(WordOp, name="gpu.shuffle"):
     """The value of another lane, and whether there is one: ``gpu.shuffle(x, offset, width, mode="xor")``.
 
-    The lane is this one's number xor, plus (down), minus (up) `offset`, or `offset` itself (idx), in groups of `width` lanes.
+    The lane is this one's number xor, plus (down) or minus (up) `offset`, or `offset` (idx), among `width` lanes.
     """
 
     words: ClassVar[dict[str, Words]] = {"mode": Words("#gpu<shuffle_mode ", ("xor", "down", "up", "idx"))}
@@ -287,3 +289,7 @@ class Shuffle(WordOp, name="gpu.shuffle"):
         if offset is not I32 or width is not I32:
             raise InferError(f"needs offset and width of type i32, got {offset} and {width}")
         return value, I1
+
+    @classmethod
+    def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
+        return [groups[0], *numbers_to_constants(groups[1:], I32)]

@@ -1,6 +1,6 @@
 """The ``memref`` dialect: buffers, as upstream.
 
-Ops that cannot infer their result state it last: ``memref.alloc(type, alignment=64)``, ``memref.view(arena, offset, type)``.
+Result types that cannot be inferred are stated last: ``memref.alloc(type)``, ``memref.view(arena, offset, type)``.
 Python ints among indices become constants: ``memref.load(m, [i, 0])``.
 """
 
@@ -82,7 +82,7 @@ class Dealloc(Op, name="memref.dealloc"):
 
 
 class Global(Op, name="memref.global"):
-    """A named buffer that outlives calls.  `initial_value` is its content, ``unit`` for none, or absent if it is external."""
+    """A named buffer that outlives calls.  `initial_value`: its content, ``unit`` for none, absent if external."""
 
     @staticmethod
     def infer(

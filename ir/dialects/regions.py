@@ -27,7 +27,7 @@ def check_arguments(op: Operation, block: Block, types: Sequence[Type]) -> None:
 
 
 def check_ending(op: Operation, block: Block, name: str, types: Sequence[Type]) -> None:
-    """DlirError unless `block` ends in op `name` with operands of these types; an op of a dialect not loaded may stand there."""
+    """DlirError unless `block` ends in op `name` with operands of these types, or in an op that is not registered."""
     last = block.last
     if last is None or (last.is_registered and last.name != name):
         found = "is empty" if last is None else f"ends in '{last.name}'"
@@ -49,7 +49,7 @@ def values_of(found: Any) -> tuple[Value, ...]:
 
 
 def region_of(types: Iterable[Type], body: Callable[..., Any], end: Callable[..., Any]) -> Region:
-    """A region with one block, filled by `body` from the block's arguments; `end` makes the terminator from what `body` returns."""
+    """A region with one block: `body` fills it from its arguments, `end` ends it with what that returns."""
     block = Block(types)
     with at_end(block):
         end(*values_of(body(*block.args)))

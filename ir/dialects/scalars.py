@@ -1,20 +1,19 @@
-"""What the ops on scalars and vectors share: type checks, Python numbers as operands, and the NumPy side of signless integers.
+"""What the ops on scalars and vectors share: type checks, Python numbers as operands, signless integers in NumPy.
 
-In ``eval`` a scalar is a NumPy scalar of its type's dtype and a vector an array.  An i1 is a NumPy bool; read as a signed
-integer, true is -1.  Where MLIR leaves a result undefined, it is NumPy's: x / 0 is 0, a shift by the width or more gives 0
-(or the sign), and a float too large for the integer saturates (NaN gives 0).
+In ``eval`` a scalar is a NumPy scalar of its type's dtype and a vector an array.  An i1 is a NumPy bool; read as a
+signed integer, true is -1.  Where MLIR leaves a result undefined, it is NumPy's: x / 0 is 0, a shift by the width or
+more gives 0 (or the sign), and a float too large for the integer saturates (NaN gives 0).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Value
-from dlir.ir.dialects.enums import FASTMATH, OVERFLOW, Words, WordOp
+from dlir.ir.dialects.enums import FASTMATH, OVERFLOW, WordOp, Words
 from dlir.ir.errors import InferError
 from dlir.ir.op import INDEX, Op, Scalar, Type, Unit, Vector
 from dlir.ir.types import FloatType, IntegerType, ShapedType, VectorType
@@ -103,7 +102,7 @@ def as_unsigned(value: Any) -> Any:
 
 def from_integer(value: Any, dtype: np.dtype) -> Any:
     """The low bits of an integer result as a value of `dtype`."""
-    return (value & 1).astype(bool) if dtype == bool else value.astype(dtype)
+    return (value & 1).astype(bool) if dtype.kind == "b" else value.astype(dtype)
 
 
 class IntegerBinary(ScalarOp):
@@ -111,7 +110,7 @@ class IntegerBinary(ScalarOp):
 
     __slots__ = ()
     is_signed: ClassVar[bool] = True
-    compute: ClassVar[Callable[[Any, Any], Any]]
+    compute: ClassVar[Any]
 
     @staticmethod
     def infer(lhs: Element, rhs: Element) -> Type:
@@ -150,8 +149,8 @@ class ExactBinary(IntegerBinary):
 def narrow(value: Any, dtype: np.dtype) -> Any:
     """A float64 value rounded once to `dtype`.
 
-    ml_dtypes goes through float32, which rounds twice; going there by round-to-odd makes the second rounding the only one
-    that counts (Boldo and Melquiond, "When double rounding is odd", 2005).
+    ml_dtypes goes through float32, which rounds twice; going there by round-to-odd makes the second rounding the only
+    one that counts (Boldo and Melquiond, "When double rounding is odd", 2005).
     """
     if value.dtype == np.float64 and dtype.itemsize < 4 and dtype != np.float16:
         value = round_to_odd(value.astype(np.float32), value)
@@ -159,8 +158,8 @@ def narrow(value: Any, dtype: np.dtype) -> Any:
 
 
 def round_to_odd(near: Any, exact: Any) -> Any:
-    """float32 `near`, the nearest to float64 `exact`, moved to the neighbour on the other side where `exact` lies between
-    two floats and `near` is the even one."""
+    """float32 `near`, the nearest to float64 `exact`, moved to its neighbour on the other side of `exact` where it is
+    inexact and even."""
     inexact = np.isfinite(near) & (near.astype(np.float64) != exact)
     is_even = (np.asarray(near).view(np.uint32) & 1) == 0
     other = np.nextafter(near, np.where(exact > near, np.inf, -np.inf).astype(np.float32))
@@ -178,7 +177,7 @@ class FloatUnary(FloatOp):
     """Base of ops on one float; `compute` is their NumPy function."""
 
     __slots__ = ()
-    compute: ClassVar[Callable[[Any], Any]]
+    compute: ClassVar[Any]
 
     @staticmethod
     def infer(operand: Element, *, fastmath: Attribute | None = None) -> Type:
@@ -193,7 +192,7 @@ class FloatBinary(FloatOp):
     """Base of ops on two floats of one type; `compute` is their NumPy function."""
 
     __slots__ = ()
-    compute: ClassVar[Callable[[Any, Any], Any]]
+    compute: ClassVar[Any]
 
     @staticmethod
     def infer(lhs: Element, rhs: Element, *, fastmath: Attribute | None = None) -> Type:

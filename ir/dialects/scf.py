@@ -212,8 +212,8 @@ def if_else(condition: Value, then: Body, otherwise: Body | None = None) -> tupl
 
 
 def while_loop(inits: Sequence[Value], before: Body, after: Body) -> tuple[Value, ...]:
-    """An ``scf.while``; ``before(*values)`` returns the condition and what to hand on, ``after(*handed)`` the next values.
-    Returns the results."""
+    """An ``scf.while``; ``before(*values)`` returns the condition and what to hand on, ``after(*handed)`` the next
+    values.  Returns the results."""
     first = region_of([init.type for init in inits], before, Condition.build)
     types = first.block.terminator.operand_types[1:]
     second = region_of(types, after, Yield.build)
@@ -227,8 +227,8 @@ def parallel_loop(
     body: Body,
     reductions: Sequence[tuple[Value, Callable[[Value, Value], Value]]] = (),
 ) -> tuple[Value, ...]:
-    """An ``scf.parallel``; ``body(*indices)`` returns a value per reduction, given as (init value, function that combines
-    two values).  Returns the results."""
+    """An ``scf.parallel``; ``body(*indices)`` returns a value per reduction, given as (init value, function that
+    combines two values).  Returns the results."""
     groups = [[as_index(bound) for bound in group] for group in (lowers, uppers, steps)]
     inits = [init for init, _ in reductions]
 

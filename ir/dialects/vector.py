@@ -11,7 +11,7 @@ import numpy as np
 
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Value
-from dlir.ir.dialects.enums import FASTMATH, Words, WordOp
+from dlir.ir.dialects.enums import FASTMATH, WordOp, Words
 from dlir.ir.dialects.math import fused_multiply_add
 from dlir.ir.dialects.memref import DYNAMIC, IndexedOp, check_indices
 from dlir.ir.dialects.scalars import Element, same_floats
@@ -26,9 +26,7 @@ KIND = Words(
 )
 
 #: The arith op that combines two elements, by kind of reduction; add and mul have an ``f`` for floats, else an ``i``.
-COMBINE = {kind: f"arith.{kind}" for kind in KIND.allowed} | {
-    kind: f"arith.{kind}i" for kind in ("and", "or", "xor")
-}
+COMBINE = {kind: f"arith.{kind}" for kind in KIND.allowed} | {kind: f"arith.{kind}i" for kind in ("and", "or", "xor")}
 
 
 class Load(IndexedOp, name="vector.load"):
@@ -119,7 +117,7 @@ def _part_type(vector: Vector, dynamic: tuple[Type, ...], position: tuple[int, .
     """The type of the part of `vector` at `position`; InferError if there is no such part."""
     if position.count(DYNAMIC) != len(dynamic):
         raise InferError(f"needs {position.count(DYNAMIC)} index operands for its position, got {len(dynamic)}")
-    outside = any(at != DYNAMIC and not 0 <= at < dim for at, dim in zip(position, vector.shape))
+    outside = any(at != DYNAMIC and not 0 <= at < (dim or 0) for at, dim in zip(position, vector.shape))
     if len(position) > vector.rank or outside:
         raise InferError(f"position {list(position)} is not inside {vector}")
     rest = vector.shape[len(position) :]
@@ -151,9 +149,7 @@ class Insert(PositionOp, name="vector.insert"):
     leading = 2
 
     @staticmethod
-    def infer(
-        valueToStore: Element, dest: Vector, *dynamic_position: Index, static_position: tuple[int, ...]
-    ) -> Type:
+    def infer(valueToStore: Element, dest: Vector, *dynamic_position: Index, static_position: tuple[int, ...]) -> Type:
         wanted = _part_type(dest, dynamic_position, static_position)
         if valueToStore is not wanted:
             raise InferError(f"needs {wanted} at position {list(static_position)} of {dest}, got {valueToStore}")

@@ -16,8 +16,6 @@ class FusionClass(Enum):
     VIEW = "view"
     #: Each element is computed from one element of each operand; also what reads nothing (constants, iota).
     ELEMENTWISE = "elementwise"
-    #: Operands are read at indices that are data.
-    GATHER = "gather"
     #: Elements along some dimensions are combined, each read once.
     REDUCE = "reduce"
     #: A reduction over small windows that move with the result's element.
@@ -36,18 +34,11 @@ def fusion_class(op: Operation) -> FusionClass:
     if space.reduction or space.monoid is not None:
         return _reduction_class(space)
     maps = [found for found in space.maps if found is not None]
-    if len(maps) < len(space.maps) and any(_reads_data(op, i) for i, found in enumerate(space.maps) if found is None):
-        return FusionClass.GATHER
     if isinstance(op, Elementwise) or not maps:
         return FusionClass.ELEMENTWISE
     if len(maps) == 1 and op.operands[0].dtype is op.results[0].dtype:
         return FusionClass.VIEW
     return FusionClass.ELEMENTWISE
-
-
-def _reads_data(op: Primitive, operand: int) -> bool:
-    """Whether an operand without an index map is read at all (as a gather does), rather than asked for its shape."""
-    return operand not in op.shape_operands()
 
 
 def _reduction_class(space: Space) -> FusionClass:

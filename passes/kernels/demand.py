@@ -6,7 +6,7 @@ computed twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from dlir.ir.affine import AffineExpr, constant, dim
 from dlir.ir.core import Operation, Value
@@ -34,6 +34,16 @@ class Demand:
         self.leaves: dict[tuple[Value, Index], None] = {}
         self.reductions: dict[Primitive, list[Index]] = {}
 
+    def accesses(self) -> Iterator[tuple[tuple[Value, Index], bool]]:
+        """What is read from memory or made from its index, and what is read with a guard: (element, whether the index
+        itself is needed and not just a position)."""
+        for value, index in self.elements:
+            op = value.defining_op
+            if (value, index) in self.leaves:
+                yield (value, index), False
+            elif isinstance(op, Primitive) and (not op.operands or op.space().guarded):
+                yield (value, index), True
+
     def fresh(self, extents: Sequence[int]) -> Index:
         """New dimensions with these extents; one of extent 1 is the constant 0."""
         index = []
@@ -44,7 +54,13 @@ class Demand:
 
     def want(self, value: Value, index: Sequence[AffineExpr]) -> None:
         """Ask for the element of `value` at `index`."""
-        waiting = [(value, tuple(index))]
+        self._follow([(value, tuple(index))])
+
+    def want_operands(self, op: Primitive, index: Sequence[AffineExpr]) -> None:
+        """Ask for what `op` reads at the point `index` of its space."""
+        self._follow(operand_elements(op, tuple(index)))
+
+    def _follow(self, waiting: list[tuple[Value, Index]]) -> None:
         while waiting:
             key = waiting.pop()
             if key in self.elements:

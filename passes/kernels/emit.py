@@ -7,6 +7,7 @@ is inserted when its body is complete, so what is hoisted out of it stands befor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,11 +17,12 @@ from dlir.ir.attributes import Attribute
 from dlir.ir.builder import at_end
 from dlir.ir.core import Block, Value
 from dlir.ir.dialects.nd.base import Primitive
+from dlir.ir.dialects.nd.scalars import accumulator
 from dlir.ir.dialects.scf import for_loop, parallel_loop
 from dlir.ir.location import Location
 from dlir.ir.ops import arith
 from dlir.ir.types import INDEX, Type
-from dlir.passes.kernels.buffers import Buffers
+from dlir.passes.kernels.buffers import Buffers, signless
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.monoids import combine, neutral
 
@@ -45,6 +47,8 @@ class Emitter:
         self.scopes = [Scope(block)]
         self.buffers = buffers
         self.location = location
+        #: Scalars are made at this depth or deeper: within the loop over work items, once that is open.
+        self.floor = 0
 
     # ------------------------------------------------------------ places
 
@@ -84,9 +88,20 @@ class Emitter:
 
     def depth_of_index(self, index: Sequence[AffineExpr]) -> int:
         """The number of the outermost scope in which all of `index` is known."""
-        return max((self.depth_of(value) for expr in index for value in _symbols(expr)), default=0)
+        depths = (self.depth_of(value) for expr in index for value in _symbols(expr))
+        return max(self.floor, *depths, 0)
 
     # ------------------------------------------------------------ loops
+
+    def items(self, count: int, body: Callable[[AffineExpr], None]) -> None:
+        """The outermost loop, over work items that have nothing to do with one another."""
+
+        def filled(item: AffineExpr) -> None:
+            self.floor = self.depth
+            body(item)
+            self.floor = 0
+
+        self.parallel([count], filled)
 
     def parallel(self, extents: Sequence[int | Value], body: Callable[..., None]) -> None:
         """Loop over a box in any order; ``body(*index)`` emits one point."""
@@ -196,13 +211,19 @@ class Emitter:
 
     def element(self, value: Value, index: Index) -> Value:
         """The scalar of `value` at `index`."""
-        depth = self.depth_of_index(index)
         key = (value, index)
-        memo = self.scopes[depth].memo
-        if key not in memo:
-            with self.at(depth):
-                memo[key] = self._element(value, index)
-        return memo[key]
+        depth = self.depth_of_index(index)
+        for scope in self.scopes[depth:]:
+            if key in scope.memo:
+                return scope.memo[key]
+        with self.at(depth):
+            found = self._element(value, index)
+        self.scopes[depth].memo[key] = found
+        return found
+
+    def remember(self, value: Value, index: Index, scalar: Value) -> None:
+        """Let `scalar`, made in the innermost scope, be the element of `value` at `index`."""
+        self.scopes[-1].memo[(value, index)] = scalar
 
     def _element(self, value: Value, index: Index) -> Value:
         if value in self.buffers:
@@ -218,8 +239,8 @@ class Emitter:
         space = op.space()
         assert space.monoid is not None
         context = Context(self, op)
-        size = _product(space.reduction)
-        dtype = signed_accumulator(op)
+        size = math.prod(space.reduction)
+        dtype = accumulated_dtype(op)
         if 0 < size <= UNROLLED:
             points = [delinearize(AffineExpr({}, number), space.reduction) for number in range(size)]
             found = op.element(context, index + points[0])
@@ -251,3 +272,25 @@ class Context:
 
     def table(self, elements: Attribute, index: Sequence[AffineExpr]) -> Value:
         return self.emitter.buffers.table(self.emitter, elements, tuple(index))
+
+
+def accumulated_dtype(op: Primitive) -> Type:
+    """The element type in which a reduction accumulates, with its signedness."""
+    return accumulator(op.results[0].dtype)
+
+
+def _symbols(expr: AffineExpr) -> Iterator[Value]:
+    """The run-time values in an expression."""
+    stack = [expr]
+    while stack:
+        for atom, _ in stack.pop().terms:
+            if isinstance(atom, Symbol):
+                yield atom.value
+            elif isinstance(atom, Quotient | Remainder):
+                stack.append(atom.expr)
+
+
+def _is_natural(expr: AffineExpr) -> bool:
+    """Whether `expr` is known not to be negative."""
+    low, _ = expr.bounds
+    return low is not None and low >= 0

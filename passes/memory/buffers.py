@@ -2,11 +2,11 @@
 
 Values get a buffer in program order:
 
-- an argument has the caller's, which may be written only if it is donated (``dlir.donated``); a variable has its own, never
-  written;
+- an argument has the caller's, which may be written only if it is donated (``dlir.donated``); a variable has its own,
+  never written;
 - a region that only reshapes is no kernel: its result is another view of the same buffer;
-- a result of a kernel takes the buffer of an operand that is used for the last time there, if the kernel can work in place
-  (:mod:`dlir.passes.memory.inplace`), and a new one otherwise.
+- a result of a kernel takes the buffer of an operand that is used for the last time there, if the kernel can work in
+  place (:mod:`dlir.passes.memory.inplace`), and a new one otherwise.
 
 What is returned lives in a buffer that the caller gives for it, or in a donated argument's, from its first value on.  A
 returned value that cannot live there is copied at the end: an argument, a variable, or the same value a second time.
@@ -29,8 +29,8 @@ from dlir.passes.memory.inplace import inplace_candidates, reshaped_operands
 class Buffer:
     """A piece of memory and the values that it holds, one after the other or as views of one another.
 
-    `first` and `last` are the times (op numbers) of its first value's definition and of the last use of any.  `result` is
-    the number of the function's result that it holds at the end.
+    `first` and `last` are the times (op numbers) of its first value's definition and of the last use of any.  `result`
+    is the number of the function's result that it holds at the end.
     """
 
     kind: Literal["input", "donated", "variable", "temporary"]
@@ -103,9 +103,11 @@ def _assign_region(op: KernelRegion, time: int, last_use: dict[Value, int], foun
         for result, source in zip(op.results, sources, strict=True):
             _join(found, found.buffers[op.operands[source]], result, last_use)
         return
-    for number, result in _reused(op, time, found):
-        _join(found, found.buffers[op.operands[number]], op.results[result], last_use)
-        found.inplace.setdefault(op, []).append((number, result))
+    pairs = _reused(op, time, found)
+    if pairs:
+        found.inplace[op] = pairs
+    for operand, taker in pairs:
+        _join(found, found.buffers[op.operands[operand]], op.results[taker], last_use)
     for value in op.results:
         if value not in found.buffers:
             found.buffers[value] = Buffer("temporary", [value], time, last_use[value])
@@ -118,7 +120,7 @@ def _join(found: Assignment, buffer: Buffer, value: Value, last_use: dict[Value,
 
 
 def _reused(op: KernelRegion, time: int, found: Assignment) -> list[tuple[int, int]]:
-    """Pairs (operand, result): the results that are computed in place, and over what.  The largest operand goes first."""
+    """Pairs (operand, result): which results are computed in place, and over what.  The largest operand goes first."""
     buffers = [found.buffers[value] for value in op.operands]
     dying = [
         number
@@ -168,8 +170,8 @@ def _place_results(function: Func, found: Assignment) -> None:
     # A result that is first written when a donated argument is no longer needed can have its place.
     donated = [b for b in found.buffers.values() if b.kind == "donated" and isinstance(b.values[0], BlockArgument)]
     for buffer in homes:
-        if buffer.kind == "temporary":
-            type = returned[buffer.result or 0].type
+        if buffer.kind == "temporary" and buffer.result is not None:
+            type = returned[buffer.result].type
             for place in dict.fromkeys(donated):
                 if place.result is None and place.type is type and place.last < buffer.first:
                     _merge(found, place, buffer)

@@ -1,7 +1,7 @@
 """Which operand of a kernel may give its buffer to which result.
 
-An operand may be overwritten by a result only if the kernel has read each of its elements before that element's place is
-written.  What is allowed here is what holds for every way in which a kernel may iterate:
+An operand may be overwritten by a result only if the kernel has read each of its elements before that element's place
+is written.  What is allowed here is what holds for every way in which a kernel may iterate:
 
 - everything that the kernel computes from the operand, up to the results, is elementwise at the same row-major position
   (elementwise ops and reshapes; a reduction, a shifted or a broadcast read rules the operand out);
@@ -12,18 +12,15 @@ written.  What is allowed here is what holds for every way in which a kernel may
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from dlir.ir.affine import AffineExpr, constant, dim, dims, linearize
-from dlir.ir.builder import at_end, before
-from dlir.ir.core import Block, Value
+import math
+from dlir.ir.affine import constant, dim, linearize
+from dlir.ir.builder import before
+from dlir.ir.core import Block, Operation, Value
 from dlir.ir.dialects.decompose import Decomposed, decompose_op
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.dialects.nd.base import Primitive, Space
-from dlir.ir.ops import arith
-from dlir.ir.traversal import clone
-from dlir.ir.types import INDEX, Type
+from dlir.ir.dialects.nd.movement import View
+from dlir.ir.traversal import Mapping, clone_ops
 
 
 def inplace_candidates(region: KernelRegion) -> dict[int, list[int]]:
@@ -50,47 +47,29 @@ def inplace_candidates(region: KernelRegion) -> dict[int, list[int]]:
 
 
 def reshaped_operands(region: KernelRegion) -> list[int] | None:
-    """For a region that only reshapes: the operand that each result is, else None."""
-    sources: dict[Value, int] = {arg: arg.index for arg in region.body.args}
-    for op in region.body.ops:
-        if op.is_terminator:
-            break
-        if not isinstance(op, Primitive) or not _is_copy(op) or not _keeps_order(op.space(), 0, op.operands[0]):
-            return None
-        sources[op.results[0]] = sources[op.operands[0]]
-    return [sources[value] for value in region.body.terminator.operands]
+    """For a region whose every result is an operand, element for element in row-major order: which ones; else None."""
+    if not all(isinstance(op, View | Decomposed) or op.is_terminator for op in region.body.ops):
+        return None
+    found = _spaces(region)
+    if found is None:
+        return None
+    body, spaces = found
+    sources: dict[Value, int] = {arg: arg.index for arg in body.args}
+    for op in body.ops:
+        if isinstance(op, View) and op.operands[0] in sources and _keeps_order(spaces[op], 0, op.operands[0]):
+            sources[op.results[0]] = sources[op.operands[0]]
+    results = [sources.get(value, -1) for value in body.terminator.operands]
+    return None if -1 in results else results
 
 
-class _Probe:
-    """Stands in for kernel lowering, to see whether an op gives just what it loads."""
-
-    def __init__(self, dtype: Type) -> None:
-        self.block = Block([dtype, INDEX])
-
-    def load(self, operand: int, index: Sequence[AffineExpr]) -> Value:
-        return self.block.args[0]
-
-    def index(self, expr: AffineExpr) -> Value:
-        return self.block.args[1]
-
-    def constant(self, number: float | int | bool, dtype: Type) -> Value:
-        return arith.constant(number, dtype)
-
-
-def _is_copy(op: Primitive) -> bool:
-    """Whether each element of the result is just an element of the operand."""
-    if len(op.operands) != 1 or op.space().monoid is not None:
-        return False
-    probe = _Probe(op.operands[0].dtype)
-    with at_end(probe.block):
-        return op.element(probe, dims(op.space().extents)) is probe.block.args[0]
-
-
-def _spaces(region: KernelRegion) -> Any:
+def _spaces(region: KernelRegion) -> tuple[Block, dict[Operation, Space]] | None:
     """A copy of the region's body with composites written out, and the iteration space of each op; None if unknown."""
-    body = clone(region).body
-    waiting = [op for op in body.ops]
-    spaces: dict[Any, Space] = {}
+    # Not a clone of the region itself: that would use the region's operands.
+    body = Block(arg.type for arg in region.body.args)
+    for op in clone_ops(region.body.ops, Mapping(dict(zip(region.body.args, body.args, strict=True)))):
+        body.append(op)
+    waiting = list(body.ops)
+    spaces: dict[Operation, Space] = {}
     while waiting:
         op = waiting.pop()
         if isinstance(op, Decomposed):
@@ -109,7 +88,7 @@ def _spaces(region: KernelRegion) -> Any:
     return body, spaces
 
 
-def _reached(arg: Value, body: Any, spaces: dict[Any, Space]) -> dict[Value, None] | None:
+def _reached(arg: Value, body: Block, spaces: dict[Operation, Space]) -> dict[Value, None] | None:
     """What is computed from `arg`, if each of it is elementwise in `arg`; else None."""
     reached: dict[Value, None] = {arg: None}
     for op in body.ops:
@@ -117,7 +96,7 @@ def _reached(arg: Value, body: Any, spaces: dict[Any, Space]) -> dict[Value, Non
             continue
         space = spaces[op]
         for number, operand in enumerate(op.operands):
-            if operand in reached and number not in op.shape_operands():
+            if operand in reached:
                 if space.reduction or not _keeps_order(space, number, operand):
                     return None
         reached.update(dict.fromkeys(op.results))
@@ -130,7 +109,7 @@ def _keeps_order(space: Space, number: int, operand: Value) -> bool:
     if affine is None or space.guarded:
         return False
     extents = space.parallel
-    if _count(extents) != _count(operand.shape):
+    if math.prod(extents) != math.prod(operand.shape):
         return False
     point = tuple(constant(0) if extent == 1 else dim(i, extent) for i, extent in enumerate(extents))
     return linearize(affine.apply(point), operand.shape) == linearize(point, extents)

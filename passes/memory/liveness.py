@@ -78,5 +78,3 @@ def is_planned(op: Operation) -> bool:
         return False
     type = op.results[0].type
     return isinstance(type, MemRefType) and type.is_static and type.layout is None and type.space is None
-
-

@@ -1,12 +1,12 @@
 """Packing: where in one arena each buffer goes, given how long it lives.
 
-This is dynamic storage allocation (offline, weighted): NP-hard, and solved well in practice by placing the buffers one by
-one in a few different orders, each at the lowest (first fit) or the tightest (best fit) gap among the placed buffers whose
-lifetimes meet its own, as in Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference" (2020).  The
-search ends early at the lower bound; else the best order is perturbed for a while.
+This is dynamic storage allocation (offline, weighted): NP-hard, and solved well in practice by placing the buffers one
+by one in a few different orders, each at the lowest (first fit) or the tightest (best fit) gap among the placed buffers
+whose lifetimes meet its own, as in Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
+The search ends early at the lower bound; else the best order is perturbed for a while.
 
-*Hosts* are buffers outside the arena that are free for a while, such as a result's before the result is first written: a
-buffer that fits may live there, at offset 0, and costs nothing.
+*Hosts* are buffers outside the arena that are free for a while, such as a result's before the result is first written:
+a buffer that fits may live there, at offset 0, and costs nothing.
 
 Everything is deterministic: effort is counted in steps, not in seconds.
 """
@@ -23,7 +23,7 @@ ALIGNMENT = 64
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """`size` bytes that are needed at the times `first` to `last`, both included; `hosts` says where else it may live."""
+    """`size` bytes that are needed at the times `first` to `last`, both included; `hosts`: where else it may live."""
 
     size: int
     first: int
@@ -168,7 +168,8 @@ class _Search:
         size = items[i].size
         chosen, slack = -1, -1
         top = 0
-        for start, end in sorted([(offsets[j], offsets[j] + items[j].size) for j in self.neighbours[i] if offsets[j] >= 0]):
+        taken = [(offsets[j], offsets[j] + items[j].size) for j in self.neighbours[i] if offsets[j] >= 0]
+        for start, end in sorted(taken):
             spare = start - top - size
             if spare >= 0:
                 if not best_fit:

@@ -1,21 +1,23 @@
-"""Elements of ``dense<...>``: literals, nested lists and hexadecimal strings to arrays.
+"""Elements of ``dense<...>``: the text between the angle brackets to an array.
 
-Sizes are checked before anything is allocated.  The functions raise ValueError with a message for the reader of the text.
+The grammar has checked the syntax; here are shapes, counts and ranges.  Sizes are compared before anything is allocated, and
+nothing recurses.  Everything raises ValueError with a message for the reader of the text.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from dlir.ir.attributes import Attribute, DenseElementsAttr, OpaqueAttr, float_from_bits
-from dlir.ir.types import I1, INDEX, ComplexType, FloatType, IntegerType, ScalarType, ShapedType, Type
+from dlir.ir.types import I1, ComplexType, FloatType, IntegerType, ScalarType, ShapedType, Type
 
-_LEAF = re.compile(r'"[^"]*"|[-+]?[\w.][\w.+-]*|[\[\](),]', re.ASCII)
+_COMMENT = re.compile(r"//[^\n]*")
+_COMPLEX = re.compile(r"\(([^,()]*),([^,()]*)\)")
+_LEAF = re.compile(r"[^\[\],\s]+")
+_NOT_SKELETON = re.compile(r"[^\[\],]+")
 
 
 def dense_attribute(body: str, type: Type) -> Attribute:
@@ -23,25 +25,23 @@ def dense_attribute(body: str, type: Type) -> Attribute:
     if not isinstance(type, ShapedType) or not type.is_static:
         raise ValueError(f"dense needs a tensor or vector type of static shape, not {type}")
     body = body.strip()
-    if not _has_dtype(type.dtype) or (body.startswith(('"', "[")) and '"' in body and not body.startswith('"0x')):
+    is_hex = body.startswith('"0x')
+    if not _has_dtype(type.dtype) or ('"' in body and not is_hex):
         return OpaqueAttr(f"dense<{body}> : {type}")
-    if body.startswith('"'):
-        return _from_hex(body[3:-1], type)
-    if not body:
-        if type.size:
-            raise ValueError(f"{type} has {type.size} elements, and dense<> has none")
-        return DenseElementsAttr(np.zeros(type.shape, type.dtype.numpy), type)
-    shape, leaves = _nested(body)
-    if shape and shape != type.shape:
-        raise ValueError(f"elements of shape {_spell(shape)} do not fit {type}")
-    if not shape and len(leaves) != 1:
-        raise ValueError("expected one element or a list of them")
-    flat = _convert(leaves, type.dtype)
-    return DenseElementsAttr(flat.reshape(type.shape if shape else ()), type)
-
-
-def _spell(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "()"
+    if is_hex:
+        return DenseElementsAttr(_from_hex(body[3:-1], type), type)
+    if "//" in body:
+        body = _COMMENT.sub("", body)
+    pairs = _COMPLEX.findall(body) if "(" in body else None
+    if pairs is not None:
+        body = _COMPLEX.sub("c", body)
+    skeleton = _NOT_SKELETON.sub("", body)
+    leaves: list[Any] = pairs if pairs is not None else _LEAF.findall(body)
+    is_splat = not skeleton and len(leaves) == 1
+    if not is_splat and not _has_shape(skeleton, type.shape, len(leaves)):
+        raise ValueError(_misfit(skeleton, len(leaves), type))
+    array = _convert(leaves, type.dtype)
+    return DenseElementsAttr(array.reshape(() if is_splat else type.shape), type)
 
 
 def _has_dtype(dtype: Type) -> bool:
@@ -51,44 +51,117 @@ def _has_dtype(dtype: Type) -> bool:
         return False
 
 
-def _from_hex(digits: str, type: Any) -> DenseElementsAttr:
+def _has_shape(skeleton: str, shape: Any, count: int) -> bool:
+    """Whether lists with these brackets and commas, and `count` leaves, have `shape`."""
+    length, size = 0, 1
+    for extent in reversed(shape):
+        length = 2 + extent * length + max(extent - 1, 0)
+        size *= extent
+    if not shape or length != len(skeleton) or size != count:
+        # `dense<>` is the empty list of any shape.
+        return not skeleton and not count and size == 0
+    expected = ""
+    for extent in reversed(shape):
+        expected = "[" + ",".join([expected] * extent) + "]"
+    return skeleton == expected
+
+
+def _misfit(skeleton: str, count: int, type: ShapedType) -> str:
+    if count == type.size:
+        return f"the nesting of the lists is not the shape of {type}"
+    return f"{type} has {type.size} elements, and {count} are given"
+
+
+def _from_hex(digits: str, type: Any) -> np.ndarray:
+    dtype = type.dtype.numpy
+    given = len(digits) // 2
+    if given not in (type.nbytes, dtype.itemsize) or len(digits) % 2:
+        raise ValueError(f"{type} takes {type.nbytes} bytes, and the string holds {len(digits)} hexadecimal digits")
     try:
         data = bytes.fromhex(digits)
     except ValueError:
-        raise ValueError("dense needs an even number of hexadecimal digits after 0x") from None
-    dtype = type.dtype.numpy
-    if len(data) not in (type.nbytes, dtype.itemsize):
-        raise ValueError(f"{type} takes {type.nbytes} bytes, and the string holds {len(data)}")
+        raise ValueError("only hexadecimal digits may follow 0x") from None
     if type.dtype is I1 and not {0, 1}.issuperset(data):
         raise ValueError("a byte of an i1 element is 00 or 01")
-    array = np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype, copy=False)
-    return DenseElementsAttr(array.reshape(type.shape if len(data) == type.nbytes else ()), type)
+    array = np.frombuffer(data, np.uint8).view(dtype)
+    return array.reshape(type.shape if given == type.nbytes else ())
 
 
-def _nested(body: str) -> tuple[tuple[int, ...], list[Any]]:
-    """The shape of nested lists and their leaves in order: numbers, bools, (real, imaginary) pairs or hex texts."""
-    if body[0] != "[":
-        return (), _leaves(body)
-    depth = len(body) - len(body.replace("[", "").lstrip()) if False else _depth(body)
-    if depth > np.lib.stride_tricks.as_strided.__code__.co_argcount * 0 + 64:
-        raise ValueError("more than 64 dimensions")
+def _convert(leaves: list[Any], dtype: Any) -> np.ndarray:
+    if isinstance(dtype, ComplexType):
+        if not all(isinstance(leaf, tuple) for leaf in leaves):
+            raise ValueError(f"an element of {dtype} is written (real, imaginary)")
+        numbers = [complex(_float(real, dtype.element), _float(imaginary, dtype.element)) for real, imaginary in leaves]
+        return np.array(numbers, dtype.numpy)
+    if any(isinstance(leaf, tuple) for leaf in leaves):
+        raise ValueError(f"an element of {dtype} is not a pair")
+    if isinstance(dtype, FloatType):
+        try:
+            values = np.array(leaves, np.float64) if leaves else np.zeros(0)
+        except ValueError:
+            return _floats_with_bits(leaves, dtype)
+        with np.errstate(over="ignore"):
+            return values.astype(dtype.numpy)
+    if dtype is I1:
+        return np.array([_bool(leaf) for leaf in leaves], bool)
+    return _integers(leaves, dtype)
+
+
+def _floats_with_bits(leaves: list[str], dtype: FloatType) -> np.ndarray:
+    """Floats some of which are given by their bits, which are stored as they are."""
+    width = dtype.bytes
+    raw = np.zeros(len(leaves), f"u{width}")
+    with np.errstate(over="ignore"):
+        for index, leaf in enumerate(leaves):
+            if leaf.lower().startswith("0x"):
+                bits = int(leaf, 16)
+                if bits >> (8 * width):
+                    raise ValueError(f"{leaf} has more than the {8 * width} bits of {dtype}")
+            else:
+                bits = int(np.asarray(_float(leaf, dtype)).astype(dtype.numpy).view(raw.dtype))
+            raw[index] = bits
+    return raw.view(dtype.numpy)
+
+
+def _float(text: str, dtype: Any) -> float:
+    text = text.strip()
+    if text.lower().startswith("0x"):
+        try:
+            return float_from_bits(int(text, 16), dtype)
+        except OverflowError:
+            raise ValueError(f"{text} has too many bits for {dtype}") from None
     try:
-        nested = json.loads(body)
-    except (ValueError, RecursionError):
-        nested = None
-    return (), [nested]
+        return float(text)
+    except ValueError:
+        raise ValueError(f"expected a number of type {dtype}, not '{text}'") from None
 
 
-def _depth(body: str) -> int:
-    return 0
+def _bool(text: str) -> bool:
+    try:
+        return {"true": True, "false": False, "1": True, "0": False}[text]
+    except KeyError:
+        raise ValueError(f"an i1 element is true or false, not '{text}'") from None
 
 
-def _leaves(body: str) -> list[Any]:
-    return []
+def _integers(leaves: list[str], dtype: Any) -> np.ndarray:
+    try:
+        numbers = [int(leaf, 16) if "x" in leaf else int(leaf) for leaf in leaves]
+    except ValueError:
+        wrong = next(leaf for leaf in leaves if not leaf.lstrip("-").isdigit())
+        raise ValueError(f"an element of type {dtype} is an integer, not '{wrong}'") from None
+    for extreme in (min(numbers, default=0), max(numbers, default=0)):
+        if not fits_integer(extreme, dtype):
+            raise ValueError(f"{extreme} does not fit {dtype}")
+    info = np.iinfo(dtype.numpy)
+    if numbers and max(numbers) > info.max:
+        # As in MLIR, a signless number may be written unsigned.
+        numbers = [number - (1 << info.bits) if number > info.max else number for number in numbers]
+    return np.array(numbers, dtype.numpy)
 
 
-def _convert(leaves: list[Any], dtype: Type) -> np.ndarray:
-    return np.array(leaves)
-
-
-__all__ = ["Callable", "ComplexType", "FloatType", "IntegerType", "INDEX", "dense_attribute", "float_from_bits"]
+def fits_integer(number: int, dtype: Type) -> bool:
+    """Whether an integer literal may have type `dtype`; signless types take signed and unsigned numbers."""
+    width, signedness = (dtype.width, dtype.signedness) if isinstance(dtype, IntegerType) else (64, "signed")
+    low = 0 if signedness == "unsigned" else -(1 << width >> 1)
+    high = 1 << (width - 1 if signedness == "signed" and width else width)
+    return low <= number < high

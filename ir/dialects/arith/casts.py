@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dlir.ir.attributes import Attribute
-from dlir.ir.dialects.enums import FASTMATH, OVERFLOW, Words, WordOp
+from dlir.ir.dialects.enums import FASTMATH, OVERFLOW, WordOp, Words
 from dlir.ir.dialects.scalars import (
     Element,
     as_signed,
@@ -55,7 +55,8 @@ class Cast(Op):
         for dtype, kind in zip(ends, self.kinds, strict=True):
             if not _is_kind(dtype, kind):
                 words = {"i": "signless integers", "f": "floats", "x": "index or signless integers"}
-                raise DlirError(f"converts {words[self.kinds[0]]} to {words[self.kinds[1]]}, not {dtype}", self.location)
+                source_word, target_word = (words[kind] for kind in self.kinds)
+                raise DlirError(f"converts {source_word} to {target_word}, not {dtype}", self.location)
         if self.widens * (_width(ends[1]) - _width(ends[0])) <= 0 and self.widens:
             raise DlirError(f"needs a {'wider' if self.widens > 0 else 'narrower'} type than {source}", self.location)
 
@@ -194,7 +195,7 @@ class FPToSI(Cast, name="arith.fptosi"):
 
     @staticmethod
     def convert(value: Any, dtype: np.dtype) -> Any:
-        bits = 1 if dtype == bool else 8 * dtype.itemsize
+        bits = 1 if dtype.kind == "b" else 8 * dtype.itemsize
         return from_integer(_saturate(value, -(1 << (bits - 1)), (1 << (bits - 1)) - 1), dtype)
 
 
@@ -205,7 +206,7 @@ class FPToUI(Cast, name="arith.fptoui"):
 
     @staticmethod
     def convert(value: Any, dtype: np.dtype) -> Any:
-        bits = 1 if dtype == bool else 8 * dtype.itemsize
+        bits = 1 if dtype.kind == "b" else 8 * dtype.itemsize
         return from_integer(_saturate(value, 0, (1 << bits) - 1), dtype)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Value
-from dlir.ir.dialects.enums import FASTMATH, Words, WordOp
+from dlir.ir.dialects.enums import FASTMATH, WordOp, Words
 from dlir.ir.dialects.scalars import (
     Element,
     ScalarOp,

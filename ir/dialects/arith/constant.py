@@ -17,8 +17,8 @@ from dlir.ir.types import F32, I1, FloatType, IntegerType, ScalarType, ShapedTyp
 class Constant(Op, name="arith.constant"):
     """A constant number, or a vector of them.
 
-    From Python: ``arith.constant(0.5, F32)``, ``arith.constant(0.0, VectorType((8,), F32))`` (a splat); without a type a
-    bool is an i1, an int an index and a float an f32.
+    From Python: ``arith.constant(0.5, F32)``, ``arith.constant(0.0, VectorType((8,), F32))`` (a splat); without a type
+    a bool is an i1, an int an index and a float an f32.
     """
 
     @staticmethod

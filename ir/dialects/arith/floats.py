@@ -1,4 +1,4 @@
-"""Floating-point arithmetic, as upstream's ``arith``: IEEE 754, rounding to nearest even, unless `fastmath` says otherwise."""
+"""Floats, as upstream's ``arith``: IEEE 754, rounded to nearest even, unless `fastmath` relaxes it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dlir.ir.dialects.scalars import FloatBinary, FloatUnary
 
 
 def _maximum(lhs: Any, rhs: Any) -> Any:
-    return np.where((lhs == rhs) & np.signbit(lhs), rhs, np.maximum(lhs, rhs))[()]
+    # Which of two zeros NumPy gives depends on the machine.
+    return np.where(lhs == rhs, np.where(np.signbit(lhs), rhs, lhs), np.maximum(lhs, rhs))[()]
 
 
 def _minimum(lhs: Any, rhs: Any) -> Any:
-    return np.where((lhs == rhs) & np.signbit(lhs), lhs, np.minimum(lhs, rhs))[()]
+    return np.where(lhs == rhs, np.where(np.signbit(lhs), lhs, rhs), np.minimum(lhs, rhs))[()]
 
 
 class AddF(FloatBinary, name="arith.addf"):

@@ -1,0 +1,33 @@
+"""The ``nd`` dialect: array maths with NumPy's names and meaning.
+
+Every op gives its shapes (`infer`), its meaning on NumPy arrays (`eval`), and either a `decompose` into other ops of
+this dialect or what kernel lowering needs (see :mod:`dlir.ir.dialects.nd.base`).
+"""
+
+from dlir.ir.dialects.nd import (
+    arithmetic,
+    composite,
+    contraction,
+    conversion,
+    creation,
+    joining,
+    logic,
+    movement,
+    pooling,
+    reduction,
+    unary,
+)
+
+__all__ = [
+    "arithmetic",
+    "composite",
+    "contraction",
+    "conversion",
+    "creation",
+    "joining",
+    "logic",
+    "movement",
+    "pooling",
+    "reduction",
+    "unary",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,12 +10,12 @@ import numpy as np
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Elementwise
 from dlir.ir.dialects.nd.checks import need_kind, same_dtype, same_shape
-from dlir.ir.dialects.nd.operands import broadcast_operands, common_dtype, promote
+from dlir.ir.dialects.nd.operands import common_dtype
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.dialects.nd.scalars import number
 from dlir.ir.op import Tensor
 from dlir.ir.ops import arith, math
-from dlir.ir.types import F64, I1, is_float
+from dlir.ir.types import F64, I1, ScalarType, is_float
 
 
 class Binary(Elementwise):
@@ -84,9 +85,9 @@ class Div(Binary, name="nd.div"):
     kinds = "f"
 
     @classmethod
-    def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
-        dtype = common_dtype(groups)
-        return broadcast_operands(promote(groups, dtype if is_float(dtype) else F64))
+    def operand_dtypes(cls, items: list[Any]) -> Sequence[ScalarType]:
+        dtype = common_dtype(items)
+        return [dtype if is_float(dtype) else F64] * 2
 
     @staticmethod
     def eval(a: Any, b: Any) -> Any:

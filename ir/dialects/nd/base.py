@@ -11,7 +11,7 @@ An elementwise op states only ``scalar`` (and ``eval``): its space is its shape.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -21,10 +21,10 @@ from dlir.ir.affine import AffineExpr, AffineMap
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Value
 from dlir.ir.dialects.decompose import Decomposed
-from dlir.ir.dialects.nd.operands import broadcast_operands, promote, tensors
+from dlir.ir.dialects.nd.operands import combine, common_dtype, tensors
 from dlir.ir.dialects.nd.scalars import narrow, widen
 from dlir.ir.op import Op
-from dlir.ir.types import Type
+from dlir.ir.types import ScalarType, Type
 
 Monoid = Literal["add", "mul", "max", "min", "and", "or"]
 
@@ -33,9 +33,10 @@ Monoid = Literal["add", "mul", "max", "min", "and", "or"]
 class Space:
     """An iteration space: the result's dimensions (`parallel`), then those that are reduced over.
 
-    ``maps[i]`` says which element of operand i a point reads, as a map over ``parallel + reduction``; None for an
-    operand of which only the shape is used.  With `guarded`, a map may point outside of its operand, where nothing is
-    read (pad, concat, windows).  `monoid` combines the elements of a reduction; an empty one gives its neutral element.
+    ``maps[i]`` says which element of operand i a point reads, as a map over ``parallel + reduction``; None where that
+    is not known from the point (or nothing is read, see `Primitive.shape_operands`).  With `guarded`, a map may point
+    outside of its operand, where nothing is read (pad, concat, windows).  `monoid` combines the elements of a
+    reduction; an empty one gives its neutral element.
     """
 
     parallel: tuple[int, ...]
@@ -93,6 +94,10 @@ class Primitive(NdOp):
         """The iteration space; shapes are static."""
         raise TypeError("a primitive must define space")
 
+    def shape_operands(self) -> tuple[int, ...]:
+        """The numbers of the operands of which only the shape is used."""
+        return ()
+
     def element(self, ctx: ElementContext, index: Sequence[AffineExpr]) -> Value:
         """Make the scalar for one point; `index` has one expression for each dimension of the space.
 
@@ -112,13 +117,17 @@ class Elementwise(Primitive):
     f32 and rounded.
     """
 
-    def scalar(self, *values: Value) -> Value:
-        """Make the result for one element with ``arith`` and ``math`` builders."""
-        raise TypeError("an elementwise op must define scalar")
+    #: Makes the result for one element with ``arith`` and ``math`` builders; gets one scalar Value for each operand.
+    scalar: Callable[..., Value]
 
     @classmethod
     def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
-        return broadcast_operands(promote(groups))
+        return combine(groups, cls.operand_dtypes)
+
+    @classmethod
+    def operand_dtypes(cls, items: list[Any]) -> Sequence[ScalarType]:
+        """The dtypes to which builders convert the operands: by default for all the one that NumPy would compute in."""
+        return [common_dtype(items)] * len(items)
 
     def space(self) -> Space:
         shape = self.results[0].shape

@@ -91,6 +91,14 @@ def need_rank(name: str, type: TensorType, rank: int, layout: str) -> None:
         raise InferError(f"needs {name} of rank {rank} ({layout}), got {type}")
 
 
+def need_static(name: str, type: TensorType) -> tuple[int, ...]:
+    """The shape of operand `name`; InferError if a dimension is only known at run time."""
+    shape = tuple(extent for extent in type.shape if extent is not None)
+    if len(shape) < type.rank:
+        raise InferError(f"needs {name} of static shape, got {type}")
+    return shape
+
+
 def per_dim(name: str, value: tuple[int, ...] | None, count: int, default: int, least: int) -> tuple[int, ...]:
     """An attribute with one integer for each of `count` dimensions; `default` for all if it is None."""
     if value is None:

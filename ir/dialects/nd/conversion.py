@@ -12,7 +12,7 @@ from dlir.ir.dialects.nd.base import Elementwise
 from dlir.ir.dialects.nd.checks import kind_of, need_kind
 from dlir.ir.dialects.nd.operands import tensors
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
-from dlir.ir.dialects.nd.scalars import accumulator, number, widen
+from dlir.ir.dialects.nd.scalars import accumulator, number
 from dlir.ir.op import InferError, Tensor
 from dlir.ir.ops import arith
 from dlir.ir.types import I1, IntegerType, ScalarType, Type
@@ -22,8 +22,8 @@ class Cast(Elementwise, name="nd.cast"):
     """x converted to `dtype`.
 
     To a narrower float: rounded to nearest even, too large becomes inf.  Float to integer: towards zero, clamped to the
-    integer's range, NaN gives 0.  Integer to integer: the low bits.  To i1: whether x is not zero (NaN is not).  From i1:
-    0 or 1.  Integer to float: the nearest (to f16 and bf16 by way of f32).
+    integer's range, NaN gives 0.  Integer to integer: the low bits.  To i1: whether x is not zero (NaN is not).
+    From i1: 0 or 1.  Integer to float: the nearest (to f16 and bf16 by way of f32).
     """
 
     @staticmethod
@@ -61,7 +61,7 @@ class Cast(Elementwise, name="nd.cast"):
             case False, True:
                 # NumPy goes to the two-byte floats by way of f32 too; the caller rounds.
                 convert = arith.sitofp if kind_of(source) == "i" else arith.uitofp
-                return convert(x, result_types=[accumulator(target)])
+                return convert(x, accumulator(target))
         return _integer_to_integer(x, source, signless(target))
 
     @staticmethod
@@ -92,7 +92,7 @@ def _float_to_float(x: Value, target: Type) -> Value:
     if x.type is target or accumulator(target) is x.type:
         return x
     wider = x.type.bytes < target.bytes  # type: ignore[attr-defined]
-    return (arith.extf if wider else arith.truncf)(x, result_types=[target])
+    return (arith.extf if wider else arith.truncf)(x, target)
 
 
 def _float_to_integer(x: Value, target: Type) -> Value:
@@ -106,7 +106,7 @@ def _float_to_integer(x: Value, target: Type) -> Value:
     safe = arith.select(outside, number(0.0, x.type), x)
     kept = signless(target)
     convert = arith.fptosi if kind_of(target) == "i" else arith.fptoui
-    whole = convert(safe, result_types=[kept])
+    whole = convert(safe, kept)
     whole = arith.select(below, number(int(limits.min), kept), whole)
     # The largest unsigned integer is -1 as a signless constant.
     largest = int(limits.max) if kind_of(target) == "i" else -1
@@ -118,5 +118,5 @@ def _integer_to_integer(x: Value, source: Type, target: Type) -> Value:
     if x.type.width == target.width:
         return x
     if x.type.width > target.width:
-        return arith.trunci(x, result_types=[target])
-    return (arith.extsi if kind_of(source) == "i" else arith.extui)(x, result_types=[target])
+        return arith.trunci(x, target)
+    return (arith.extsi if kind_of(source) == "i" else arith.extui)(x, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,12 +11,12 @@ from dlir.ir.core import Value
 from dlir.ir.dialects.nd.arithmetic import Binary
 from dlir.ir.dialects.nd.base import Elementwise
 from dlir.ir.dialects.nd.checks import need_kind, same_dtype, same_shape
-from dlir.ir.dialects.nd.operands import broadcast_operands, promote
+from dlir.ir.dialects.nd.operands import common_dtype
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.dialects.nd.scalars import number
 from dlir.ir.op import Tensor
 from dlir.ir.ops import arith
-from dlir.ir.types import I1, is_float
+from dlir.ir.types import I1, ScalarType, is_float
 
 
 class Comparison(Binary):
@@ -108,8 +109,8 @@ class Logical(Binary):
     is_commutative = True
 
     @classmethod
-    def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
-        return broadcast_operands(promote(groups, I1))
+    def operand_dtypes(cls, items: list[Any]) -> Sequence[ScalarType]:
+        return [I1, I1]
 
 
 class LogicalAnd(Logical, name="nd.logical_and"):
@@ -154,8 +155,8 @@ class LogicalNot(Elementwise, name="nd.logical_not"):
         return x
 
     @classmethod
-    def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
-        return promote(groups, I1)
+    def operand_dtypes(cls, items: list[Any]) -> Sequence[ScalarType]:
+        return [I1]
 
     @staticmethod
     def eval(x: Any) -> Any:
@@ -180,9 +181,9 @@ class Select(Elementwise, name="nd.select"):
         return x
 
     @classmethod
-    def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
-        condition, x, y = groups
-        return broadcast_operands([*promote([condition], I1), *promote([x, y])])
+    def operand_dtypes(cls, items: list[Any]) -> Sequence[ScalarType]:
+        dtype = common_dtype(items[1:])
+        return [I1, dtype, dtype]
 
     @staticmethod
     def eval(condition: Any, x: Any, y: Any) -> Any:

@@ -6,7 +6,7 @@ dimensions are aligned.  What they need is made explicit as ``nd.constant``, ``n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,14 @@ from dlir.ir.types import (
 Operand = Value | np.ndarray | np.generic | bool | int | float
 
 
-def constant(array: Any, dtype: ScalarType | None = None) -> Value:
-    """``nd.constant`` of a NumPy array or a Python number."""
+def constant(array: Any, dtype: ScalarType | None = None, shape: Shape | None = None) -> Value:
+    """``nd.constant`` of a NumPy array, or of a number that fills `shape`."""
     array = np.asarray(array)
     if dtype is None:
         dtype = _dtype_of(array)
     with np.errstate(all="ignore"):
         array = array.astype(dtype.numpy)
-    return nd.constant(value=DenseElementsAttr(array, TensorType(array.shape, dtype)))
+    return nd.constant(value=DenseElementsAttr(array, TensorType(array.shape if shape is None else shape, dtype)))
 
 
 def tensors(groups: Sequence[Any]) -> list[Any]:
@@ -56,14 +56,30 @@ def _tensor(item: Any) -> Any:
 def promote(items: Sequence[Any], dtype: ScalarType | None = None) -> list[Any]:
     """The operands as tensors of one dtype: `dtype`, or the one that NumPy would compute in."""
     items = list(map(_checked, items))
-    if any(isinstance(item, Value) and not isinstance(item.type, TensorType) for item in items):
+    if not _are_tensors(items):
         return items
     if dtype is None:
         dtype = common_dtype(items)
-    return [as_dtype(item, dtype) for item in items]
+    return [_as_dtype(item, dtype) for item in items]
 
 
-def as_dtype(item: Any, dtype: ScalarType) -> Any:
+def combine(items: Sequence[Any], dtypes_of: Callable[[list[Any]], Sequence[ScalarType]]) -> list[Any]:
+    """The operands as tensors of one shape, each of the dtype that `dtypes_of` gives for it."""
+    items = list(map(_checked, items))
+    if not _are_tensors(items):
+        return items
+    shape = broadcast_shape([item.shape if isinstance(item, Value) else np.shape(item) for item in items])
+    filled = None if None in shape else shape
+    values = [_as_dtype(item, dtype, filled) for item, dtype in zip(items, dtypes_of(items), strict=True)]
+    return [_broadcast(value, shape, values) for value in values]
+
+
+def _are_tensors(items: Sequence[Any]) -> bool:
+    """Whether all Values among the operands are tensors; if not, the op's own check says so."""
+    return all(isinstance(item.type, TensorType) for item in items if isinstance(item, Value))
+
+
+def _as_dtype(item: Any, dtype: ScalarType, shape: Shape | None = None) -> Any:
     """An operand as a tensor of `dtype`; InferError for a Python integer that it cannot hold."""
     if isinstance(item, Value):
         return item if item.dtype is dtype else nd.cast(item, dtype=dtype)
@@ -73,7 +89,7 @@ def as_dtype(item: Any, dtype: ScalarType) -> Any:
         limits = np.iinfo(dtype.numpy)
         if not limits.min <= item <= limits.max:
             raise InferError(f"the number {item} is out of bounds for {dtype}")
-    return constant(item, dtype)
+    return constant(item, dtype, shape if np.shape(item) == () else None)
 
 
 def common_dtype(items: Iterable[Any]) -> ScalarType:
@@ -117,14 +133,6 @@ def broadcast_shape(shapes: Sequence[Shape]) -> Shape:
                 raise InferError(f"shapes {' and '.join(map(spell_shape, shapes))} do not broadcast{_why(shapes)}")
             result[axis] = extent
     return tuple(result)
-
-
-def broadcast_operands(values: Sequence[Value]) -> list[Value]:
-    """The operands broadcast to one shape, through ``nd.broadcast_to`` where they do not have it."""
-    if any(not isinstance(value.type, TensorType) for value in values):
-        return list(values)
-    shape = broadcast_shape([value.shape for value in values])
-    return [_broadcast(value, shape, values) for value in values]
 
 
 def _broadcast(value: Value, shape: Shape, others: Sequence[Value]) -> Value:

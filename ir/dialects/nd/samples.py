@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from dlir.ir.dialects.nd.checks import kind_of
 from dlir.ir.types import BF16, F16, F32, F64, I1, I8, I16, I32, I64, ScalarType
+
+T = TypeVar("T")
 
 SHAPES: tuple[tuple[int, ...], ...] = (
     *((), (1,), (5,), (0,), (1, 1), (3, 4), (1, 6), (4, 1), (0, 3), (2, 0)),
@@ -20,19 +23,19 @@ DTYPES: tuple[ScalarType, ...] = (F32, F32, F32, F64, F16, BF16, I32, I32, I64, 
 _SPECIAL = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan)
 
 
-def pick(rng: np.random.Generator, choices: Sequence) -> object:
+def pick(rng: np.random.Generator, choices: Sequence[T]) -> T:
     """One of `choices`."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def random_shape(rng: np.random.Generator, least_rank: int = 0) -> tuple[int, ...]:
     """One of SHAPES, of at least this rank."""
-    return pick(rng, [shape for shape in SHAPES if len(shape) >= least_rank])  # type: ignore[return-value]
+    return pick(rng, [shape for shape in SHAPES if len(shape) >= least_rank])
 
 
 def random_dtype(rng: np.random.Generator, kinds: str = "bif") -> ScalarType:
     """A dtype of one of `kinds` (letters as in `kind_of`)."""
-    return pick(rng, [dtype for dtype in DTYPES if kind_of(dtype) in kinds])  # type: ignore[return-value]
+    return pick(rng, [dtype for dtype in DTYPES if (kind_of(dtype) or "?") in kinds])
 
 
 def random_array(

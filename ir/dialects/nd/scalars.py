@@ -19,11 +19,11 @@ def accumulator(dtype: Type) -> Type:
 
 def widen(value: Value) -> Value:
     """`value`, as f32 when it is f16 or bf16."""
-    return arith.extf(value, result_types=[F32]) if accumulator(value.type) is not value.type else value
+    return arith.extf(value, F32) if accumulator(value.type) is not value.type else value
 
 
 def narrow(value: Value, dtype: Type) -> Value:
     """`value` rounded to `dtype` when that is f16 or bf16; the inverse of `widen`."""
     if value.type is not dtype and accumulator(dtype) is value.type:
-        return arith.truncf(value, result_types=[dtype])
+        return arith.truncf(value, dtype)
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math as libm
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Elementwise
 from dlir.ir.dialects.nd.checks import kind_of, need_kind
-from dlir.ir.dialects.nd.operands import common_dtype, promote
+from dlir.ir.dialects.nd.operands import common_dtype
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.dialects.nd.scalars import number
 from dlir.ir.op import Tensor
@@ -36,13 +36,13 @@ class Unary(Elementwise):
 
 
 class FloatFunction(Unary):
-    """Base of functions of floats.  Builders turn integers into the float that NumPy takes: f16, f32 or f64 by width."""
+    """Base of functions of floats.  Builders turn integers into the float that NumPy takes: f16, f32, f64 by width."""
 
     kinds = "f"
 
     @classmethod
-    def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
-        return promote(groups, float_for(common_dtype(groups)))
+    def operand_dtypes(cls, items: list[Any]) -> Sequence[ScalarType]:
+        return [float_for(common_dtype(items))]
 
 
 def float_for(dtype: ScalarType) -> ScalarType:

@@ -30,3 +30,9 @@ static inline __half __float2half_rn(float value) {
   return {static_cast<unsigned short>(sign | half)};
 }
 
+
+// Round-to-odd on the way to float, so that the second rounding is the only one that counts.
+static inline __half __double2half(double value) { return __float2half_rn(dlir_to_odd(value)); }
+
+static inline short __half_as_short(__half half) { return static_cast<short>(half.bits); }
+static inline __half __short_as_half(short bits) { return {static_cast<unsigned short>(bits)}; }

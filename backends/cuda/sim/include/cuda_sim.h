@@ -98,6 +98,14 @@ static inline float __int_as_float(int bits) { return dlir_bit_cast<float>(bits)
 static inline int __float_as_int(float value) { return dlir_bit_cast<int>(value); }
 static inline double __longlong_as_double(long long bits) { return dlir_bit_cast<double>(bits); }
 static inline long long __double_as_longlong(double value) { return dlir_bit_cast<long long>(value); }
+// A double as the float on either side of it whose last bit is 1, unless it is a float: Boldo and Melquiond's round-to-odd.
+static inline float dlir_to_odd(double value) {
+  float near = static_cast<float>(value);
+  unsigned bits = dlir_bit_cast<unsigned>(near);
+  if (near == value || near != near || (bits & 1)) return near;
+  bool outwards = fabs(value) > fabs(static_cast<double>(near));
+  return dlir_bit_cast<float>(outwards ? bits + 1 : bits - 1);
+}
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 

@@ -1,0 +1,144 @@
+"""One LLVM function under emission: its lines, the names of its values, and the walk over blocks.
+
+A handler writes one op.  It is a function of the emitter and the op; for an op with regions it is a generator that yields
+each block when its turn comes and is sent the block's terminator, so that nothing recurses on nesting depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any
+
+from dlir.backends.cpu.llvm_types import llvm_type
+from dlir.ir.core import Block, Operation, Value
+from dlir.ir.errors import DlirError
+from dlir.ir.types import Type
+
+if TYPE_CHECKING:
+    from dlir.backends.cpu.emit import ModuleEmitter
+
+Regions = Generator[Block, Operation, None]
+Handler = Callable[["FunctionEmitter", Any], Regions | None]
+
+
+class FunctionEmitter:
+    """Collects the text of one function.  `names` maps each value to its LLVM name or constant."""
+
+    def __init__(self, module: ModuleEmitter, *, outlines: bool) -> None:
+        self.module = module
+        #: Whether parallel loops become functions that threads run; else they are loops in place.
+        self.outlines = outlines
+        self.names: dict[Value, str] = {}
+        self.label = "entry"
+        self._lines: list[str] = []
+        self._stack_slots: list[str] = []
+        self._counter = 0
+
+    # ------------------------------------------------------------ values
+
+    def name(self, value: Value) -> str:
+        """The LLVM name or constant of `value`."""
+        return self.names[value]
+
+    def typed(self, value: Value) -> str:
+        """`value` after its type: `float %v3`."""
+        return f"{llvm_type(value.type)} {self.names[value]}"
+
+    def fresh(self, value: Value | None = None) -> str:
+        """A new name, given to `value`."""
+        self._counter += 1
+        name = f"%v{self._counter}"
+        if value is not None:
+            self.names[value] = name
+        return name
+
+    def emit(self, instruction: str, value: Value | None = None) -> str:
+        """Append an instruction that computes something (`value`, if given); returns its name."""
+        name = self.fresh(value)
+        self._lines.append(f"  {name} = {instruction}")
+        return name
+
+    def do(self, instruction: str) -> None:
+        """Append an instruction without a result."""
+        self._lines.append(f"  {instruction}")
+
+    def stack_slot(self, type_: str, alignment: int) -> str:
+        """Memory in the function's frame.  It is taken once, at entry, wherever in the function the request stands."""
+        name = self.fresh()
+        self._stack_slots.append(f"  {name} = alloca {type_}, align {alignment}")
+        return name
+
+    def call(self, type_: str, symbol: str, arguments: Iterable[tuple[str, str]], value: Value | None = None) -> str:
+        """A call of an external function or intrinsic, which is declared by the types of its arguments."""
+        pairs = list(arguments)
+        self.module.declare(f"declare {type_} {symbol}({', '.join(type_ for type_, _ in pairs)})")
+        text = f"call {type_} {symbol}({', '.join(f'{type_} {name}' for type_, name in pairs)})"
+        if type_ == "void":
+            self.do(text)
+            return ""
+        return self.emit(text, value)
+
+    # ------------------------------------------------------------ blocks
+
+    def new_label(self) -> str:
+        self._counter += 1
+        return f"b{self._counter}"
+
+    def branch(self, label: str) -> None:
+        self.do(f"br label %{label}")
+
+    def branch_if(self, condition: str, then: str, otherwise: str) -> None:
+        self.do(f"br i1 {condition}, label %{then}, label %{otherwise}")
+
+    def start(self, label: str) -> None:
+        """Begin the LLVM block `label`."""
+        self._lines.append(f"{label}:")
+        self.label = label
+
+    def reserve(self) -> int:
+        """A place for lines that are known later; see `fill`."""
+        self._lines.append("")
+        return len(self._lines) - 1
+
+    def fill(self, place: int, lines: Iterable[str]) -> None:
+        self._lines[place] = "\n".join(lines)
+
+    def run(self, block: Block) -> Operation:
+        """Emit all ops of `block` but its terminator, which is returned."""
+        stack: list[Regions] = [self._walk(block)]
+        finished: Any = None
+        while stack:
+            try:
+                inner = stack[-1].send(finished)
+            except StopIteration as stop:
+                stack.pop()
+                finished = stop.value
+            else:
+                stack.append(self._walk(inner))
+                finished = None
+        return finished
+
+    def _walk(self, block: Block) -> Generator[Block, Operation, Any]:
+        op = block.first
+        while op is not None and op.next is not None:
+            regions = self.module.handler(op)(self, op)
+            if regions is not None:
+                yield from regions
+            op = op.next
+        return op
+
+    def text(self, head: str) -> str:
+        """The whole definition; `head` is what stands before the brace."""
+        return "\n".join([f"{head} {{", "entry:", *self._stack_slots, *filter(None, self._lines), "}", ""])
+
+
+def check_registered(op: Operation, handler: Handler | None) -> Handler:
+    """`handler`; DlirError if there is none for `op`."""
+    if handler is None:
+        raise DlirError(f"the cpu backend cannot run '{op.name}'", op.location, hint="lower the module for target=cpu")
+    return handler
+
+
+def same_type(op: Operation) -> Type:
+    """The type that all operands of `op` share."""
+    return op.operands[0].type

@@ -1,0 +1,187 @@
+"""Writes what follows from the code: the reference pages of dialects and passes, and the builder functions' types.
+
+    python docs/generate.py            write docs/dialects/*.md, docs/passes.md and ir/ops.pyi
+    python docs/generate.py --check    say which of them are out of date; exit code 1 if any is
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import keyword
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+from dlir.ir.op import Op
+from dlir.ir.registry import DIALECTS, dialect_ops
+from dlir.ir.schema import AttributeSpec
+from dlir.passes.manager import PASSES, find_pass
+from dlir.passes.pipelines import PIPELINES
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTE = "<!-- Written by docs/generate.py from the code: change the docstrings, then run it. -->\n\n"
+
+TYPES = {
+    "a bool": "bool",
+    "an integer": "int",
+    "a float": "float",
+    "a string": "str",
+    "a list of integers": "Sequence[int]",
+    "a list": "Sequence[Attribute]",
+    "a type": "Type",
+    "a tensor type": "TensorType",
+    "a scalar type": "ScalarType",
+    "a function type": "FunctionType",
+    "symbol": "str",
+    "symbol reference": "str",
+    "dense elements": "Attribute | np.ndarray",
+    "unit": "bool",
+}
+
+
+def generated() -> dict[str, str]:
+    """Path -> text of every generated file."""
+    files = {f"docs/dialects/{name}.md": dialect_page(name) for name in DIALECTS}
+    files["docs/passes.md"] = passes_page()
+    files["ir/ops.pyi"] = stub()
+    return files
+
+
+def dialect_page(dialect: str) -> str:
+    """The reference page of one dialect."""
+    module = inspect.getmodule(next(iter(dialect_ops(dialect).values())))
+    assert module is not None
+    package = sys.modules[DIALECTS[dialect]]
+    parts = [NOTE + f"# The `{dialect}` dialect\n", inspect.cleandoc(package.__doc__ or "").strip() + "\n"]
+    for name, cls in dialect_ops(dialect).items():
+        parts.append(op_section(name, cls))
+    return "\n".join(parts)
+
+
+def op_section(name: str, cls: type[Op]) -> str:
+    """What one op takes, gives and means."""
+    schema = cls.schema()
+    lines = [f"## `{name}`\n", inspect.cleandoc(cls.__doc__ or ""), ""]
+    for spec in schema.operands:
+        kind = {"one": "", "optional": ", optional", "variadic": ", any number"}[spec.kind]
+        lines.append(f"- operand `{spec.name}`: {spec.expected}{kind}")
+    for attribute in schema.attributes.values():
+        lines.append(f"- attribute `{attribute.name}`: {attribute_words(attribute)}")
+    lines += [f"- region `{region}`" for region in schema.regions]
+    traits = [word for word, holds in (("commutative", cls.is_commutative), ("terminator", cls.is_terminator)) if holds]
+    traits += [f"effects: {', '.join(sorted(cls.effects))}"] if cls.effects else []
+    if hasattr(cls, "decompose"):
+        traits.append("has a decomposition")
+    if traits:
+        lines.append(f"- {'; '.join(traits)}")
+    return "\n".join(lines) + "\n"
+
+
+def attribute_words(spec: AttributeSpec) -> str:
+    """An attribute's kind, choices and default."""
+    text = " or ".join(f"`{c!r}`" for c in spec.choices) if spec.choices else spec.kind
+    if spec.required:
+        return text
+    return f"{text}, optional" if spec.default is None else f"{text}, default `{spec.default!r}`"
+
+
+def passes_page() -> str:
+    """The reference page of the passes and pipelines."""
+    parts = [NOTE + "# Passes\n", "In the order in which the default pipeline runs them.\n"]
+    for name in PASSES:
+        cls = find_pass(name)
+        lines = [f"## `{name}`\n", inspect.cleandoc(cls.__doc__ or ""), ""]
+        for item in dataclasses.fields(cast(Any, cls)):
+            default = str(item.default).lower() if isinstance(item.default, bool) else item.default
+            lines.append(f"- `{item.name.replace('_', '-')}` (default `{default}`): {item.metadata.get('help', '')}")
+        parts.append("\n".join(lines) + "\n")
+    parts.append("# Pipelines\n")
+    parts += [f"- `-{level}`: `{text}`" for level, text in PIPELINES.items()]
+    return "\n".join(parts) + "\n"
+
+
+def stub() -> str:
+    """The types of the builder functions."""
+    lines = [
+        "# Written by docs/generate.py from the op classes.",
+        "from collections.abc import Iterable, Sequence",
+        "from typing import Any, Literal",
+        "",
+        "import numpy as np",
+        "",
+        "from dlir.ir.attributes import Attribute",
+        "from dlir.ir.core import Block, Operation, Region, Value",
+        "from dlir.ir.location import Location",
+        "from dlir.ir.types import FunctionType, ScalarType, TensorType, Type",
+        "",
+    ]
+    for dialect in DIALECTS:
+        if dialect == "builtin":
+            continue
+        lines.append(f"class _{dialect.title()}:")
+        for name, cls in dialect_ops(dialect).items():
+            short = name.partition(".")[2]
+            if short.isidentifier():
+                lines += signature_lines(short, cls)
+        lines.append("")
+    lines += [f"{dialect}: _{dialect.title()}" for dialect in DIALECTS if dialect != "builtin"]
+    return "\n".join(lines) + "\n"
+
+
+def signature_lines(short: str, cls: type[Op]) -> list[str]:
+    """One builder function."""
+    schema = cls.schema()
+    name = short + "_" * keyword.iskeyword(short)
+    positional, spread = [], False
+    for spec in schema.operands:
+        operand = f"{spec.name}_" if keyword.iskeyword(spec.name) else spec.name
+        if spec.spread:
+            positional.append(f"*{operand}: Any")
+            spread = True
+        else:
+            positional.append(f"{operand}: Any" + (" = ..." if spec.kind != "one" else ""))
+    keywords = [keyword_text(spec) for spec in schema.attributes.values()]
+    if not schema.infers:
+        keywords.append("result_types: Iterable[Type] | None = ...")
+    if schema.regions:
+        keywords.append("regions: Iterable[Region] = ...")
+    keywords.append("location: Location | None = ...")
+    separator = [] if spread else ["*"]
+    arguments = ", ".join([*positional, *separator, *keywords])
+    return ["    @staticmethod", f"    def {name}({arguments}) -> {returned(cls)}: ...  # noqa: E501"]
+
+
+def keyword_text(spec: AttributeSpec) -> str:
+    type = f"Literal[{', '.join(map(repr, spec.choices))}]" if spec.choices else TYPES.get(spec.kind, "Any")
+    if spec.required:
+        return f"{spec.name}: {type}"
+    return f"{spec.name}: {type} | None = ..." if spec.default is None else f"{spec.name}: {type} = ..."
+
+
+def returned(cls: type[Op]) -> str:
+    """What the builder function returns, as far as the annotation of ``infer`` tells."""
+    hint = str(inspect.signature(cls.infer).return_annotation)
+    if hint in ("None", "<class 'NoneType'>"):
+        return "Operation"
+    if "Declared" in hint:
+        return "Any"
+    return "tuple[Value, ...]" if hint.startswith("tuple") else "Value"
+
+
+def main() -> int:
+    stale = []
+    for path, text in generated().items():
+        file = ROOT / path
+        if not file.exists() or file.read_text() != text:
+            stale.append(path)
+            if "--check" not in sys.argv:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
+    for path in stale:
+        print(path)
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

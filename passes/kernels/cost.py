@@ -1,0 +1,126 @@
+"""What computing an element costs, derived from the scalar code that an op emits, and what is worth keeping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from dlir.ir.affine import AffineExpr, dims
+from dlir.ir.attributes import Attribute
+from dlir.ir.builder import at_end
+from dlir.ir.core import Block, Value
+from dlir.ir.dialects.nd.base import Primitive
+from dlir.ir.ops import arith
+from dlir.ir.types import INDEX, Type
+from dlir.passes.kernels.buffers import signless
+from dlir.passes.kernels.demand import Demand, Index, operand_elements
+from dlir.passes.kernels.plan import Loop
+
+#: Costs of scalar ops in additions; any other op of `math` costs FUNCTION.
+_COSTS = {"arith.constant": 0, "arith.divf": 6, "arith.divsi": 12, "arith.divui": 12, "arith.remf": 20}
+_CHEAP_FUNCTIONS = ("math.absf", "math.absi", "math.fma", "math.floor", "math.ceil", "math.roundeven", "math.copysign")
+FUNCTION = 16
+
+#: From this cost on, computing an element again costs more than writing and reading it.
+WORTH_KEEPING = 10
+
+
+class _Probe:
+    """Stands in for an emitter: every load gives an argument of the block."""
+
+    def __init__(self) -> None:
+        self.block = Block([INDEX])
+        self.op: Primitive | None = None
+
+    def load(self, operand: int, index: Sequence[AffineExpr]) -> Value:
+        assert self.op is not None
+        return self.block.add_arg(signless(self.op.operands[operand].dtype))
+
+    def index(self, expr: AffineExpr) -> Value:
+        return self.block.args[0]
+
+    def constant(self, number: float | int | bool, dtype: Type) -> Value:
+        return arith.constant(number, signless(dtype))
+
+    def table(self, elements: Attribute, index: Sequence[AffineExpr]) -> Value:
+        return self.block.add_arg(signless(elements.type.dtype))  # type: ignore[attr-defined]
+
+
+_known: dict[Any, int] = {}
+
+
+def element_cost(op: Primitive) -> int:
+    """What one element of `op` costs by itself, in additions."""
+    key = (op.name, op.operand_types, op.result_types, frozenset(op.attributes.items()))
+    if key not in _known:
+        probe = _Probe()
+        probe.op = op
+        if 0 in op.space().extents:
+            return 0
+        with at_end(probe.block):
+            op.element(probe, dims(op.space().extents))
+        _known[key] = sum(_cost(inner.name) for inner in probe.block.ops)
+    return _known[key]
+
+
+def _cost(name: str) -> int:
+    if name.startswith("math.") and name not in _CHEAP_FUNCTIONS:
+        return FUNCTION
+    return _COSTS.get(name, 1)
+
+
+def computation_cost(key: tuple[Value, Index], demand: Demand) -> int:
+    """What computing an element costs with all that it needs, up to what is in memory or reduced."""
+    total = 0
+    seen: dict[tuple[Value, Index], None] = {}
+    waiting = [key]
+    while waiting:
+        here = waiting.pop()
+        value, index = here
+        op = value.defining_op
+        if here in seen or here in demand.leaves or not isinstance(op, Primitive) or op in demand.reductions:
+            continue
+        seen[here] = None
+        total += element_cost(op)
+        waiting += operand_elements(op, index)
+    return total
+
+
+def staged_elements(loops: Sequence[Loop], limit: int) -> dict[Loop, list[tuple[Value, Index]]]:
+    """For each loop over a row, the elements to keep for a later loop that runs over the same columns.
+
+    Kept is what a later loop needs of an earlier one and would be costly to compute again, within `limit` bytes in all.
+    """
+    kept: dict[Loop, list[tuple[Value, Index]]] = {}
+    for position, later in enumerate(loops):
+        for earlier in loops[:position]:
+            if earlier.extents != later.extents or not later.extents:
+                continue
+            for key in _frontier(earlier, later):
+                value, _ = key
+                size = math.prod(later.extents) * value.dtype.bytes
+                known = any(key in found for found in kept.values())
+                if known or size > limit or computation_cost(key, later.demand) < WORTH_KEEPING:
+                    continue
+                kept.setdefault(earlier, []).append(key)
+                limit -= size
+    return kept
+
+
+def _frontier(earlier: Loop, later: Loop) -> list[tuple[Value, Index]]:
+    """What `later` needs directly, at every column, that `earlier` computes too."""
+    rank = len(later.demand.extents) - len(later.extents)
+    columns = {rank + i for i, extent in enumerate(later.extents) if extent != 1}
+    shared = {key for key in later.demand.elements if key in earlier.demand.elements}
+    inner: set[tuple[Value, Index]] = set()
+    for value, index in shared:
+        op = value.defining_op
+        if (value, index) not in later.demand.leaves and isinstance(op, Primitive) and op not in later.demand.reductions:
+            inner.update(operand_elements(op, index))
+    found = []
+    for key in later.demand.elements:
+        used = {n for expr in key[1] for n in expr.used_dims()}
+        if key in shared and key not in inner and key not in later.demand.leaves and columns <= used:
+            found.append(key)
+    return found

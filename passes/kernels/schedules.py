@@ -1,0 +1,32 @@
+"""The schedules by name, and which kernels each can be used for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dlir.passes.kernels.flat import emit_flat, emit_nest
+from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.plan import Plan
+from dlir.passes.kernels.rows import emit_rows
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a kernel iterates: `emit` makes its loops; `forms` are the forms of plan that it is for."""
+
+    emit: Callable[[Kernel], None]
+    forms: tuple[str, ...]
+    help: str
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "flat": Schedule(emit_flat, ("flat", "window", "contraction"), "one loop over all elements, one item each"),
+    "nest": Schedule(emit_nest, ("flat", "window", "contraction"), "an item for each run of neighbours"),
+    "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
+}
+
+
+def default_schedule(plan: Plan) -> str:
+    """The schedule of a kernel that states none."""
+    return "row" if plan.form == "row" else "nest"

@@ -1,0 +1,136 @@
+"""The ``lower-kernels`` pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dlir.ir.attributes import UNIT, Attribute
+from dlir.ir.builder import at_end, before
+from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.errors import DlirError
+from dlir.ir.ops import func, memref
+from dlir.ir.traversal import structurally_equal
+from dlir.ir.types import MemRefType, ScalarType, TensorType
+from dlir.passes.kernels.buffers import Buffers
+from dlir.passes.kernels.emit import Emitter
+from dlir.passes.kernels.expand import expand_all
+from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.plan import Unfit, plan_kernel
+from dlir.passes.kernels.schedules import SCHEDULES, default_schedule
+from dlir.passes.manager import Pass
+
+
+@dataclass
+class LowerKernels(Pass, name="lower-kernels"):
+    """Make each kernel region over buffers a function of loops, and call it; equal kernels are one function."""
+
+    def run(self, module: Module) -> None:
+        regions = [op for op in module.walk() if isinstance(op, KernelRegion) and op.is_bufferized]
+        lowering = _Lowering(module)
+        for region in regions:
+            if all(0 in target.shape for target in region.destinations):
+                region.erase()
+                self.stats["empty"] += 1
+            else:
+                lowering.lower(region)
+        self.stats["kernels"] = lowering.number
+        self.stats["shared"] = lowering.shared
+
+
+@dataclass
+class _Lowering:
+    """Lowers the regions of one module, in order."""
+
+    module: Module
+    #: Kernels made, and calls of one that was there already.
+    number: int = 0
+    shared: int = 0
+    known: dict[tuple[object, ...], list[Func]] = field(default_factory=dict)
+    tables: dict[Attribute, str] = field(default_factory=dict)
+
+    def lower(self, region: KernelRegion) -> None:
+        """Replace `region` by a call."""
+        function = self._kernel(region)
+        same = self._same_as(function)
+        if same is None:
+            function.set("sym_name", self._free_name("kernel_"))
+            self.module.body.append(function)
+            self.number += 1
+        else:
+            self.shared += 1
+        with before(region):
+            func.call(*region.operands, callee=(same or function).symbol, result_types=())
+        region.erase()
+
+    def _kernel(self, region: KernelRegion) -> Func:
+        """The function of a region, with no name yet."""
+        types = [value.type for value in region.operands]
+        names = [*(arg.name for arg in region.body.args), *(value.name for value in region.destinations)]
+        function = Func.make("kernel", types, names=names, private=True)
+        function.location = region.location
+        function.attributes["dlir.kernel"] = UNIT
+        if "dlir.inplace" in region.attributes:
+            function.attributes["dlir.inplace"] = region.attributes["dlir.inplace"]
+        expand_all(region.body)
+        args = function.body.args
+        buffers = Buffers(dict(zip(region.body.args, args)), self._table)
+        emitter = Emitter(function.body, buffers, region.location)
+        values = list(region.body.terminator.operands)
+        try:
+            plan = plan_kernel(values, lambda op: True)
+        except Unfit as reason:
+            raise DlirError(f"this region cannot be one kernel: {reason}", region.location) from None
+        kernel = Kernel(plan, values, list(args[len(region.ins) :]), emitter, region["tile"] or ())
+        self._emitter_for(region, kernel)(kernel)
+        with at_end(function.body, region.location):
+            func.return_()
+        return function
+
+    def _emitter_for(self, region: KernelRegion, kernel: Kernel) -> Callable[[Kernel], None]:
+        schedule = region["schedule"] or default_schedule(kernel.plan)
+        found = SCHEDULES.get(schedule)
+        if found is None or kernel.plan.form not in found.forms:
+            known = ", ".join(name for name, item in SCHEDULES.items() if kernel.plan.form in item.forms)
+            raise DlirError(f"a {kernel.plan.form} kernel has no schedule '{schedule}'", region.location, hint=f"schedules: {known}")
+        return found.emit
+
+    def _same_as(self, function: Func) -> Func | None:
+        """A kernel that was made before and is equal to `function` but for its name."""
+        shape = (function.type, *(op.name for op in function.body.ops))
+        others = self.known.setdefault(shape, [])
+        for other in others:
+            function.attributes["sym_name"] = other.attributes["sym_name"]
+            if structurally_equal(function, other):
+                return other
+        others.append(function)
+        return None
+
+    def _table(self, elements: Attribute) -> Value:
+        """The buffer of a constant array, made at the insertion point."""
+        type = elements.type  # type: ignore[attr-defined]
+        assert isinstance(type, TensorType) and isinstance(type.dtype, ScalarType)
+        buffer = MemRefType(type.shape, type.dtype)
+        if elements not in self.tables:
+            self.tables[elements] = name = self._free_name("constant_")
+            with at_end(self.module.body):
+                memref.global_(
+                    sym_name=name,
+                    sym_visibility="private",
+                    type=buffer,
+                    initial_value=elements,
+                    constant=True,
+                    alignment=64,
+                )
+        return memref.get_global(buffer, name=self.tables[elements])
+
+    def _free_name(self, prefix: str) -> str:
+        """A symbol that is not taken: the prefix and a number."""
+        taken = {op.get("sym_name") for op in self.module.body.ops if isinstance(op, Operation)}
+        number = 0
+        while f"{prefix}{number}" in taken:
+            number += 1
+        return f"{prefix}{number}"

@@ -1,0 +1,152 @@
+"""What a function needs in memory, in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
+from dlir.ir.traversal import clone
+from dlir.ir.types import MemRefType, ShapedType, TensorType
+from dlir.passes.bind_shapes import bind_shapes, find_function
+from dlir.passes.inline import Inline
+from dlir.passes.kernels.classify import FusionClass, fusion_class
+from dlir.passes.lower_nn import LowerNn
+from dlir.passes.manager import PassManager
+from dlir.passes.memory.liveness import is_planned, liveness
+from dlir.passes.memory.packing import Lifetime, lower_bound
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReport:
+    """Bytes by use.
+
+    `naive` is what it takes when every op's result has memory of its own, as in NumPy: inputs, intermediate values and
+    results.  `planned` is the inputs, the results that do not live in a donated input, and the arena; no plan for the
+    same kernels in the same order needs less than `lower_bound`.  Variables are not counted.
+    """
+
+    naive: int
+    inputs: int
+    results: int
+    arena: int
+    lower_bound: int
+    #: Different places of memory besides the inputs: results and places in the arena.
+    buffers: int
+
+    @property
+    def planned(self) -> int:
+        return self.inputs + self.results + self.arena
+
+    def __str__(self) -> str:
+        parts = f"inputs {self.inputs:,} + results {self.results:,} + arena {self.arena:,}"
+        return f"memory: naive {self.naive:,}, planned {self.planned:,} ({parts}), at least {self.lower_bound:,} bytes"
+
+
+def memory_report(module: Module, lowered: Module, entry: str = "main") -> MemoryReport:
+    """The report on function `entry`: naive from `module` as it was written, the rest from `lowered`.
+
+    `lowered` is any form of the module after ``bufferize``; over tensors every value has memory of its own.
+    """
+    function = find_function(lowered, entry)
+    naive = naive_bytes(_source(module, function, entry))
+    if not any(isinstance(arg.type, MemRefType) for arg in function.body.args):
+        inputs = sum(arg.type.nbytes for arg in function.body.args if isinstance(arg.type, TensorType))
+        return MemoryReport(naive, inputs, 0, naive - inputs, naive, 0)
+    inputs, results = _argument_bytes(function, "dlir.input"), _result_bytes(function)
+    arena, least = _arena_bytes(function)
+    return MemoryReport(naive, inputs, results, arena, inputs + results + least, _count_places(function))
+
+
+def planned_bytes(function: Func) -> int:
+    """Bytes that a call of a bufferised function needs: inputs, results of their own, and arena or allocations."""
+    return _argument_bytes(function, "dlir.input") + _result_bytes(function) + _arena_bytes(function)[0]
+
+
+def naive_bytes(function: Func) -> int:
+    """Bytes of the inputs and of every computed value of a function over tensors or of kernels over buffers.
+
+    Views (reshape, transpose, broadcast, slice) and constants take nothing.  Shapes must be static.
+    """
+    tensors = sum(arg.type.nbytes for arg in function.body.args if isinstance(arg.type, TensorType))
+    total = _argument_bytes(function, "dlir.input") or tensors
+    for op in function.walk():
+        if _owns_memory(op):
+            total += sum(result.type.nbytes for result in op.results if isinstance(result.type, TensorType))
+    return total
+
+
+def _owns_memory(op: Operation) -> bool:
+    if op.regions or op.name in ("nd.constant", "state.read"):
+        return False
+    return fusion_class(op) is not FusionClass.VIEW
+
+
+def _source(module: Module, function: Func, entry: str) -> Func:
+    """A copy of the function as written, with the shapes of `function`, in array ops."""
+    copy = clone(module)
+    source = find_function(copy, entry)
+    PassManager([Inline()]).run(copy)
+    if any(isinstance(arg.type, TensorType) and not arg.type.is_static for arg in source.body.args):
+        types = [arg.type for arg in function.body.args[: len(source.body.args)]]
+        bind_shapes(copy, entry, [_tensor(type) if isinstance(type, ShapedType) else type for type in types])
+    PassManager([LowerNn()]).run(copy)
+    return source
+
+
+def _tensor(type: ShapedType) -> TensorType:
+    return TensorType(type.shape, type.dtype)
+
+
+def _argument_bytes(function: Func, role: str) -> int:
+    args = function.body.args
+    return sum(
+        arg.type.nbytes
+        for arg in args
+        if isinstance(arg.type, MemRefType) and role in function.arg_attributes(arg.index)
+    )
+
+
+def _result_bytes(function: Func) -> int:
+    """Bytes of the results that do not live in a donated input."""
+    total = 0
+    for arg in function.body.args:
+        roles = function.arg_attributes(arg.index)
+        if "dlir.result" in roles and "dlir.input" not in roles:
+            total += arg.type.nbytes
+    return total
+
+
+def _arena_bytes(function: Func) -> tuple[int, int]:
+    """The bytes of the arena, or of the allocations if there is none yet, and their lower bound."""
+    for arg in function.body.args:
+        roles = function.arg_attributes(arg.index)
+        if "dlir.arena" in roles:
+            size = arg.type.nbytes
+            bound = roles.get("dlir.lower_bound")
+            return size, size if bound is None else bound.value
+    allocs = [op.results[0] for op in function.body.ops if is_planned(op)]
+    spans = liveness(function).spans
+    items = [Lifetime(value.type.nbytes, spans[value].first, spans[value].last) for value in allocs if value in spans]
+    return sum(value.type.nbytes for value in allocs), lower_bound(items)
+
+
+def _count_places(function: Func) -> int:
+    places: dict[object, None] = {}
+    for arg in function.body.args:
+        roles = function.arg_attributes(arg.index)
+        if "dlir.result" in roles and "dlir.input" not in roles:
+            places[arg] = None
+    for op in function.body.ops:
+        if is_planned(op):
+            places[op] = None
+        elif op.name == "memref.view":
+            places[_constant(op.operands[1])] = None
+    return len(places)
+
+
+def _constant(value: Value) -> object:
+    """The number that `value` is, or itself if that is not known."""
+    op = value.defining_op
+    return op.get("value") if op is not None and op.name == "arith.constant" else value

@@ -1,0 +1,130 @@
+"""The ``plan-memory`` pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dlir.ir.attributes import UNIT, Attribute, IntegerAttr
+from dlir.ir.builder import at_start, before
+from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
+from dlir.ir.ops import arith, memref
+from dlir.ir.types import I8, INDEX, MemRefType
+from dlir.passes.manager import Pass, option
+from dlir.passes.memory.checker import conflicts
+from dlir.passes.memory.liveness import Liveness, is_planned, liveness
+from dlir.passes.memory.packing import ALIGNMENT, Lifetime, Packing, pack
+from dlir.passes.memory.report import naive_bytes, planned_bytes
+from dlir.passes.memory.views import reshaped
+
+
+@dataclass
+class PlanMemory(Pass, name="plan-memory"):
+    """Replace allocations by places in one arena, the last argument of the function (`dlir.arena`).
+
+    Buffers whose lifetimes do not meet share memory.  A buffer may also live in a result's before the result is first
+    written, and in a donated argument's after its last use.
+    """
+
+    effort: int = option(2_000_000, "steps of search once all orders are tried; about 5 million a second", least=0)
+
+    def run(self, module: Module) -> None:
+        for op in list(module.body.ops):
+            if isinstance(op, Func) and can_plan(op):
+                self._plan(op)
+
+    def _plan(self, function: Func) -> None:
+        allocs = [op for op in function.body.ops if is_planned(op)]
+        found = liveness(function)
+        allocs = [op for op in allocs if not _escapes(op, found)]
+        hosts = _hosts(function, found)
+        items = [_lifetime(op.results[0], found, hosts) for op in allocs]
+        packing = pack(items, effort=self.effort)
+        problems = conflicts(items, packing)
+        assert not problems, f"the memory plan of '@{function.symbol}' is wrong: {problems}"
+        self.stats["naive"] += naive_bytes(function)
+        _place(function, allocs, [value for value, _ in hosts], packing)
+        self.stats["buffers"] += len(allocs)
+        self.stats["in_results"] += sum(host is not None for host in packing.hosts)
+        planned = planned_bytes(function)
+        self.stats["planned"] += planned
+        self.stats["lower_bound"] += planned - packing.height + packing.lower_bound
+
+
+def can_plan(function: Func) -> bool:
+    """Whether `function` is over buffers, in one block, no kernel, and not planned yet."""
+    if function.is_declaration or len(function.regions[0].blocks) != 1 or "dlir.kernel" in function.attributes:
+        return False
+    roles = [function.arg_attributes(arg.index) for arg in function.body.args]
+    return any("dlir.input" in role or "dlir.result" in role for role in roles) and not any(
+        "dlir.arena" in role for role in roles
+    )
+
+
+def _escapes(alloc: Operation, found: Liveness) -> bool:
+    span = found.spans.get(alloc.results[0])
+    return span is not None and span.escapes
+
+
+def _hosts(function: Func, found: Liveness) -> list[tuple[Value, tuple[int, int]]]:
+    """The arguments in which temporaries may live, with the first and last time at which each is free.
+
+    A result's buffer is free until it is first touched, a donated argument's after it was last touched; one that is
+    both is in use all the time.
+    """
+    hosts: list[tuple[Value, tuple[int, int]]] = []
+    for arg in function.body.args:
+        role = function.arg_attributes(arg.index)
+        span = found.spans.get(arg)
+        if not isinstance(arg.type, MemRefType) or ("dlir.result" in role and "dlir.input" in role):
+            continue
+        if "dlir.result" in role:
+            hosts.append((arg, (0, found.end if span is None else span.first - 1)))
+        elif "dlir.donated" in role:
+            hosts.append((arg, (0 if span is None else span.last + 1, found.end)))
+    return hosts
+
+
+def _lifetime(value: Value, found: Liveness, hosts: list[tuple[Value, tuple[int, int]]]) -> Lifetime:
+    span = found.spans.get(value)
+    first, last = (0, 0) if span is None else (span.first, span.last)
+    fitting = [
+        number
+        for number, (host, free) in enumerate(hosts)
+        if host.dtype is value.dtype and host.type.size >= value.type.size and free[0] <= first and last <= free[1]
+    ]
+    return Lifetime(value.type.nbytes, first, last, tuple(fitting))
+
+
+def _place(function: Func, allocs: list[Operation], hosts: list[Value], packing: Packing) -> None:
+    """Replace each alloc by a view of its place."""
+    used = sorted({offset for offset, host in zip(packing.offsets, packing.hosts) if host is None})
+    arena = _add_arena(function, packing) if used else None
+    with at_start(function.body, function.location):
+        shifts = {offset: arith.constant(offset, INDEX) for offset in used}
+    for alloc, offset, host in zip(allocs, packing.offsets, packing.hosts, strict=True):
+        old = alloc.results[0]
+        with before(alloc):
+            if host is None:
+                place = memref.view(arena, shifts[offset], old.type)
+                place.name = old.name
+            else:
+                place = reshaped(hosts[host], old.shape, old.name)
+        for user in old.users:
+            if user.name == "memref.dealloc":
+                user.erase()
+        old.replace_by(place)
+        alloc.erase()
+
+
+def _add_arena(function: Func, packing: Packing) -> Value:
+    """The arena as a new last argument."""
+    entry: dict[str, Attribute] = {"dlir.arena": UNIT, "dlir.alignment": IntegerAttr(ALIGNMENT)}
+    if packing.lower_bound < packing.height:
+        entry["dlir.lower_bound"] = IntegerAttr(packing.lower_bound)
+    attributes = [function.arg_attributes(arg.index) for arg in function.body.args]
+    arena = function.body.add_arg(MemRefType((packing.height,), I8), "arena", function.location)
+    function.set_arg_attributes([*attributes, entry])
+    function.update_type()
+    return arena

@@ -1,0 +1,70 @@
+"""Textual pipelines and the pass manager."""
+
+from __future__ import annotations
+
+import pytest
+
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.errors import DlirError
+from dlir.passes.manager import BrokenModule, Pass, PassManager, find_pass, parse_pipeline
+from dlir.passes.manager import PASSES
+from dlir.passes.pipelines import PIPELINES, pipeline_for
+
+
+def test_a_pipeline_prints_as_it_was_written():
+    text = "lower-nn,canonicalize{max-rewrites=500},fuse{max-ops=32},map{target=cuda}"
+    again = str(PassManager.from_text(" lower-nn , canonicalize{ max-rewrites=500 },fuse{max-ops=32},map{target=cuda}"))
+    assert again == str(PassManager.from_text(text))
+
+
+@pytest.mark.parametrize(
+    "text,message,hint",
+    [
+        ("lower-nm", "unknown pass 'lower-nm'", "lower-nn"),
+        ("fuse{max-opps=3}", "has no option 'max-opps'", "max-ops"),
+        ("fuse{max-ops=many}", "must be of type int, got 'many'", None),
+        ("fuse{max-ops=0}", "must be at least 1", None),
+        ("fuse{max-ops}", "needs a value", None),
+        ("fuse{max-ops=1 max-ops=2}", "given twice", None),
+        ("fuse{max-ops=1", "never closed", None),
+        ("fuse}", "no '{'", None),
+        ("cse,,dce", "pass name is missing", None),
+        ("cse,", "pass name is missing", None),
+        ("fuse{max-ops=1}dce", "expected ','", None),
+        ("map{target=tpu}", "must be one of", None),
+    ],
+)
+def test_a_wrong_pipeline_says_what_is_wrong(text, message, hint):
+    with pytest.raises(DlirError) as caught:
+        parse_pipeline(text)
+    assert message in caught.value.message
+    assert hint is None or hint in caught.value.diagnostics[0].hint
+
+
+def test_an_empty_pipeline_has_no_passes():
+    assert parse_pipeline("") == [] and parse_pipeline("  ") == []
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_every_pass_has_its_name_and_help(name):
+    cls = find_pass(name)
+    assert cls.name == name and cls.__doc__ and "dataclass" not in cls.__doc__
+
+
+@pytest.mark.parametrize("level", PIPELINES)
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_the_named_pipelines_parse(level, target):
+    parse_pipeline(pipeline_for(level, target))
+
+
+def test_a_pass_that_breaks_the_module_is_named():
+    class Vandal(Pass, name="vandal"):
+        """Makes an invalid module."""
+
+        def run(self, module):
+            from dlir.ir.dialects.func import Func
+
+            module.body.append(Func.make("f"))
+
+    with pytest.raises(BrokenModule, match="vandal"):
+        PassManager([Vandal()]).run(Module.empty())

@@ -1,0 +1,348 @@
+"""Actions for operations: they go straight into the IR."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from dlir.ir.attributes import Attribute, StringAttr, SymbolRefAttr
+from dlir.ir.builder import InsertionPoint
+from dlir.ir.core import Block, Operation, Region, UnregisteredOp, Value
+from dlir.ir.location import Location
+from dlir.ir.types import FunctionType, Type
+from dlir.textir.build import schema
+from dlir.textir.build.attributes import Entry
+from dlir.textir.build.base import Token
+from dlir.textir.build.locations import PendingLoc
+from dlir.textir.build.regions import RegionActions
+from dlir.textir.build.schema import OpInfo, OpProblem
+from dlir.textir.build.types import POISON
+from dlir.textir.source import Source, TextLoc
+
+_ONE_RESULT = re.compile(r"%([\w$.-]++)\s*+=", re.ASCII).fullmatch
+_RESULTS = re.compile(r"//[^\n]*|%([\w$.-]++)(?:\s*+:\s*+(\d++))?", re.ASCII)
+
+#: What stands for an op that cannot be made as it is written, so that uses of its results are not mistakes too.
+_UNKNOWN_OP = OpInfo("dlir.error", None)
+
+
+class Head(NamedTuple):
+    """An op up to the "(" before its regions."""
+
+    info: OpInfo
+    start: int
+    name: Token
+    results: Token | None
+    operands: list[Value]
+    operands_start: int
+    symbols: list[Token] | None
+    attributes: list[Entry] | None
+    successors: list[Block]
+
+
+class OpActions(RegionActions):
+    """Actions of the rules under ``op``, other than functions and modules."""
+
+    def __init__(self, source: Source, point: InsertionPoint) -> None:
+        super().__init__(source, point)
+        self._infos: dict[str, OpInfo] = {}
+
+    # ------------------------------------------------------------ generic form
+
+    def generic_op(
+        self,
+        results: Token | None,
+        name: Token,
+        operands: tuple[list[Value], int],
+        successors: list[Block] | None,
+        props: list[Entry] | None,
+        entries: list[Entry] | None,
+        signature: FunctionType,
+        location: Location | None,
+    ) -> None:
+        """``results = "name"(operands) [^successors] <{props}> {attributes} : (types) -> types loc(...)``"""
+        info = self._infos.get(name[0]) or self._generic_info(name)
+        start = name[1] if results is None else results[1]
+        values = operands[0]
+        attributes = self.merged(props, entries) if props or entries else {}
+        self._check_signature(values, operands[1], signature)
+        if info.schema is not None:
+            info = self._check_generic(info, name, values, operands[1], props, entries, attributes, signature)
+        self._add(info, start, results, values, signature.results, attributes, (), successors or (), location)
+
+    def generic_head(
+        self,
+        results: Token | None,
+        name: Token,
+        operands: tuple[list[Value], int],
+        successors: list[Block] | None,
+        props: list[Entry] | None,
+    ) -> None:
+        info = self._infos.get(name[0]) or self._generic_info(name)
+        start = name[1] if results is None else results[1]
+        self.heads.append(Head(info, start, name, results, operands[0], operands[1], None, props, successors or []))
+
+    def generic_region_op(
+        self,
+        head: None,
+        regions: list[Region],
+        entries: list[Entry] | None,
+        signature: FunctionType,
+        location: Location | None,
+    ) -> None:
+        info, start, name, results, values, values_start, _, props, successors = self.heads.pop()
+        attributes = self.merged(props, entries)
+        self._check_signature(values, values_start, signature)
+        if info.schema is not None:
+            info = self._check_generic(info, name, values, values_start, props, entries, attributes, signature, regions)
+        self._add(info, start, results, values, signature.results, attributes, regions, successors, location)
+
+    def _generic_info(self, name: Token) -> OpInfo:
+        try:
+            info = schema.look_up(self.unquoted(name))
+        except OpProblem as problem:
+            self.token_error(name, problem.message, hint=problem.hint)
+            return _UNKNOWN_OP
+        self._infos[name[0]] = info
+        return info
+
+    def _check_signature(self, values: list[Value], start: int, signature: FunctionType) -> None:
+        """Compare operands with the types stated for them; a value that is not defined yet takes its type."""
+        inputs = signature.inputs
+        if len(values) != len(inputs):
+            message = f"{len(values)} operands, but the type lists {len(inputs)}"
+            self.error(*self._operands_range(start, values), message)
+            return
+        for index, value in enumerate(values):
+            if value.type is inputs[index]:
+                continue
+            if value.type is None:
+                value.type = inputs[index]
+            elif value.type is not POISON and inputs[index] is not POISON:
+                message = f"'%{value.name or '?'}' has type {value.type}, not {inputs[index]}"
+                self.operand_error(start, index, message, notes=self.definition_notes(value))
+
+    def _check_generic(
+        self,
+        info: OpInfo,
+        name: Token,
+        values: list[Value],
+        start: int,
+        props: list[Entry] | None,
+        entries: list[Entry] | None,
+        attributes: dict[str, Attribute],
+        signature: FunctionType,
+        regions: Sequence[Region] = (),
+    ) -> OpInfo:
+        """`info`, or what stands for an op that does not fit its schema."""
+        assert info.schema is not None
+        try:
+            if attributes or info.schema.attributes:
+                schema.check_attributes(info, attributes, strict=False)
+            if signature not in info.accepted:
+                groups = schema.grouped(info, values, attributes, fill=False)
+                schema.check_kinds(info, groups, values)
+                if not info.schema.needs_segments:
+                    info.accepted.add(signature)
+            self._check_regions(info, regions)
+        except OpProblem as problem:
+            self._report(problem, name, start, [*(props or ()), *(entries or ())], signature.inputs)
+            return _UNKNOWN_OP
+        return info
+
+    # ------------------------------------------------------------ pretty form
+
+    def pretty_op(
+        self,
+        results: Token | None,
+        name: Token,
+        symbols: list[Token] | None,
+        operands: tuple[list[Value], int] | None,
+        entries: list[Entry] | None,
+        successors: list[Block] | None,
+        types: Any,
+        location: Location | None,
+    ) -> None:
+        """``results = name @symbols %operands {attributes} [^successors] : types loc(...)``"""
+        info = self._infos.get(name[0]) or self._pretty_info(name)
+        start = name[1] if results is None else results[1]
+        values, values_start = operands or ([], name[1])
+        head = Head(info, start, name, results, values, values_start, symbols, entries, successors or [])
+        self._finish_pretty(head, (), types, location)
+
+    def pretty_head(
+        self,
+        results: Token | None,
+        name: Token,
+        symbols: list[Token] | None,
+        operands: tuple[list[Value], int] | None,
+        entries: list[Entry] | None,
+        successors: list[Block] | None,
+    ) -> None:
+        info = self._infos.get(name[0]) or self._pretty_info(name)
+        start = name[1] if results is None else results[1]
+        values, values_start = operands or ([], name[1])
+        self.heads.append(Head(info, start, name, results, values, values_start, symbols, entries, successors or []))
+
+    def pretty_region_op(self, head: None, regions: list[Region], types: Any, location: Location | None) -> None:
+        self._finish_pretty(self.heads.pop(), regions, types, location)
+
+    def _pretty_info(self, name: Token) -> OpInfo:
+        full = "func.return" if name[0] == "return" else name[0]
+        try:
+            info = schema.look_up(full)
+            if not info.is_registered:
+                raise schema.unknown_dialect(full)
+        except OpProblem as problem:
+            self.token_error(name, problem.message, hint=problem.hint)
+            return _UNKNOWN_OP
+        self._infos[name[0]] = info
+        return info
+
+    def _finish_pretty(self, head: Head, regions: Sequence[Region], types: Any, location: Location | None) -> None:
+        info, start, name, results, values, values_start, symbols, entries, successors = head
+        declared = types.results if isinstance(types, FunctionType) else None if types is None else tuple(types)
+        if isinstance(types, FunctionType):
+            self._check_signature(values, values_start, types)
+        attributes = self.merged(entries) if entries else {}
+        if not info.is_registered:
+            self._poison(head, regions, declared, location)
+            return
+        if declared is not None and info.cls.is_terminator and results is None and not isinstance(types, FunctionType):
+            # As in MLIR, `return %x : f32` repeats the operand's type.
+            self._check_signature(values, values_start, FunctionType(declared, ()))
+            declared = None
+        try:
+            if symbols:
+                self._take_symbols(info, symbols, attributes)
+            if attributes or info.schema.attributes:  # type: ignore[union-attr]
+                schema.check_attributes(info, attributes, strict=True)
+            if not self._types_known(values):
+                self._poison(head, regions, declared, location)
+                return
+            self.point.location = TextLoc(self.source, start)
+            values, groups = schema.prepared(info, values, attributes)
+            if declared is None:
+                declared = schema.inferred(info, groups, attributes)
+            self._check_regions(info, regions)
+        except OpProblem as problem:
+            self._report(problem, name, values_start, entries or (), [value.type for value in values])
+            self._poison(head, regions, declared, location)
+            return
+        self._add(info, start, results, values, declared, attributes, regions, successors, location)
+
+    def _take_symbols(self, info: OpInfo, symbols: list[Token], attributes: dict[str, Attribute]) -> None:
+        """``@name`` after the op's name: the attributes of the schema that are symbols, in order."""
+        assert info.schema is not None
+        specs = [spec for spec in info.schema.symbols if spec.name not in attributes]
+        if len(symbols) > len(specs):
+            takes = f"{len(specs)} symbol{'s' * (len(specs) != 1)}" if specs else "no symbol"
+            raise OpProblem(f"'{info.name}' takes {takes}, got {len(symbols)}")
+        for spec, token in zip(specs, symbols, strict=False):
+            path = self.symbol_path(token)
+            if spec.kind == "symbol" and len(path) > 1:
+                raise OpProblem(f"'{info.name}' defines a symbol, which is a single name")
+            attributes[spec.name] = StringAttr(path[0]) if spec.kind == "symbol" else SymbolRefAttr(*path)
+
+    def _types_known(self, values: list[Value]) -> bool:
+        """Whether all operands have types; what is wrong with the others is reported elsewhere."""
+        for value in values:
+            if value.type is None:
+                value.wants_type = True  # type: ignore[attr-defined]
+        return all(value.type is not None and value.type is not POISON for value in values)
+
+    def _poison(
+        self, head: Head, regions: Sequence[Region], declared: tuple[Type, ...] | None, location: Location | None
+    ) -> None:
+        """Put something in the place of an op that is wrong; its results may be used without further complaints."""
+        if declared is None:
+            declared = (POISON,) * sum(count for _, count in _result_names(head.results))
+        self._add(
+            _UNKNOWN_OP, head.start, head.results, head.operands, declared, {}, regions, head.successors, location
+        )
+
+    def _check_regions(self, info: OpInfo, regions: Sequence[Region]) -> None:
+        assert info.schema is not None
+        wanted = len(info.schema.regions)
+        if len(regions) != wanted and not info.schema.variadic_regions:
+            takes = f"{wanted or 'no'} region{'s' * (wanted != 1)}"
+            raise OpProblem(f"'{info.name}' takes {takes}, got {len(regions)}")
+
+    # ------------------------------------------------------------ making
+
+    def _add(
+        self,
+        info: OpInfo,
+        start: int,
+        results: Token | None,
+        operands: list[Value],
+        types: Sequence[Type],
+        attributes: dict[str, Attribute],
+        regions: Sequence[Region],
+        successors: Sequence[Block],
+        location: Location | None,
+    ) -> None:
+        """Make the op at the end of the current block and define its results."""
+        place = TextLoc(self.source, start) if location is None else location
+        op = info.cls(info.name, operands, types, attributes, regions, successors, place)
+        if place.__class__ is PendingLoc:
+            self.pending_locations.append(op)
+        self.point.block.append(op)
+        if results is not None:
+            self._define_results(op, results)
+        if self.diagnostics:
+            self._reported = len(self.diagnostics)
+
+    def _define_results(self, op: Operation, token: Token) -> None:
+        match = _ONE_RESULT(token[0])
+        if match is not None and len(op.results) == 1:
+            self.define(match[1], op.results[0], token[1])
+            return
+        names = _result_names(token)
+        total = sum(count for _, count in names)
+        if total != len(op.results):
+            given = f"{len(op.results)} result{'s' * (len(op.results) != 1)}"
+            self.token_error(token, f"'{op.name}' gives {given}, but {total} {'is' if total == 1 else 'are'} named")
+            self._define_missing(names, token)
+            return
+        position = 0
+        for name, count in names:
+            self.define(name, op.results[position], token[1])
+            for index in range(count if count > 1 else 0):
+                self.define(f"{name}#{index}", op.results[position + index], token[1], hint=name)
+            position += count
+
+    def _define_missing(self, names: list[tuple[str, int]], token: Token) -> None:
+        """Give the names of an op with a wrong number of results something to stand for."""
+        stand_in = UnregisteredOp("dlir.error", result_types=(POISON,) * sum(count for _, count in names))
+        for (name, count), result in zip(names, stand_in.results, strict=False):
+            self.define(name, result, token[1])
+            for index in range(count if count > 1 else 0):
+                self.define(f"{name}#{index}", result, token[1], hint=name)
+
+    # ------------------------------------------------------------ diagnostics
+
+    def _report(
+        self, problem: OpProblem, name: Token, operands_start: int, entries: Sequence[Entry], types: Sequence[Type]
+    ) -> None:
+        """Report a problem at the operand or attribute that it is about, else at the op's name."""
+        if POISON in types:
+            return
+        if problem.operand is not None:
+            self.operand_error(operands_start, problem.operand, problem.message, hint=problem.hint)
+            return
+        for key, start, _ in entries:
+            if key == problem.attribute:
+                self.error(start, start + len(key), problem.message, hint=problem.hint)
+                return
+        self.token_error(name, problem.message, hint=problem.hint)
+
+
+def _result_names(token: Token | None) -> list[tuple[str, int]]:
+    """The names and their numbers of results in ``%a, %b:2 =``."""
+    if token is None:
+        return []
+    return [(match[1], int(match[2] or 1)) for match in _RESULTS.finditer(token[0]) if match[1]]
+
+

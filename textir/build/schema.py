@@ -1,0 +1,212 @@
+"""An op that was read, against its schema: attributes, operand groups, operand kinds, inference.
+
+A problem is raised as `OpProblem`, which says which operand or attribute it is about, so that the caret can point there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlir.ir.attributes import Attribute, DenseArrayAttr, DenseResourceAttr, TypeAttr
+from dlir.ir.core import Operation, UnregisteredOp, Value
+from dlir.ir.errors import DlirError, InferError, did_you_mean
+from dlir.ir.op import Op
+from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
+from dlir.ir.schema import AttributeSpec, Schema, flatten_groups, segment_sizes
+from dlir.ir.types import FunctionType, Type
+
+SEGMENTS = "operandSegmentSizes"
+
+
+class OpProblem(Exception):
+    """Why an op cannot be as it is written."""
+
+    def __init__(
+        self, message: str, *, operand: int | None = None, attribute: str | None = None, hint: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.operand = operand
+        self.attribute = attribute
+        self.hint = hint
+
+
+class OpInfo:
+    """An op name: its class, and what has been found to be right already."""
+
+    __slots__ = ("accepted", "cls", "name", "prepares", "schema")
+
+    def __init__(self, name: str, cls: type[Op] | None) -> None:
+        self.name = name
+        self.cls: type[Operation] = cls or UnregisteredOp
+        self.schema: Schema | None = None if cls is None else cls.schema()
+        self.prepares = cls is not None and cls.prepare.__func__ is not Op.prepare.__func__  # type: ignore[attr-defined]
+        #: Signatures whose operand types fit the schema (only for ops without operandSegmentSizes).
+        self.accepted: set[FunctionType] = set()
+
+    @property
+    def is_registered(self) -> bool:
+        return self.schema is not None
+
+
+def look_up(name: str) -> OpInfo:
+    """The op called `name`; OpProblem if its dialect is known and has no such op."""
+    cls = find_op(name)
+    dialect = name.partition(".")[0]
+    if cls is None and "." in name and is_dialect(dialect):
+        raise OpProblem(f"dialect '{dialect}' has no op '{name}'", hint=did_you_mean(name, dialect_ops(dialect)))
+    return OpInfo(name, cls)
+
+
+def is_dialect(name: str) -> bool:
+    """Whether `name` is a dialect of dlir or of a plugin."""
+    return load_dialect(name) or bool(dialect_ops(name))
+
+
+def unknown_dialect(name: str) -> OpProblem:
+    """The problem of an op in the pretty form whose dialect is not known."""
+    dialect, _, op = name.partition(".")
+    hint = did_you_mean(dialect, DIALECTS)
+    homes = [home for home in DIALECTS if hint is None and find_op(f"{home}.{op}") is not None]
+    if homes:
+        hint = f"did you mean '{homes[0]}.{op}'?"
+    hint = hint or f"an op of a dialect that is not loaded is written in the generic form: \"{name}\"(...)"
+    return OpProblem(f"unknown dialect '{dialect}'", hint=hint)
+
+
+def check_attributes(info: OpInfo, attributes: dict[str, Attribute], strict: bool) -> None:
+    """Check `attributes` and bring them into the form that the schema asks for, in place.
+
+    `strict` refuses names that the schema does not have (other than dotted ones).
+    """
+    schema = info.schema
+    assert schema is not None
+    specs = schema.attributes
+    for name, attribute in attributes.items():
+        spec = specs.get(name)
+        if spec is not None:
+            if attribute.__class__ is DenseResourceAttr and attribute.type is None:  # type: ignore[attr-defined]
+                attribute = _typed_resource(info, attribute, attributes)
+            attributes[name] = _coerced(info, spec, attribute)
+        elif strict and "." not in name and name != SEGMENTS:
+            message = f"'{info.name}' has no attribute '{name}'"
+            raise OpProblem(message, attribute=name, hint=did_you_mean(name, specs))
+    for spec in specs.values():
+        if spec.required and spec.name not in attributes:
+            raise OpProblem(f"'{info.name}' needs attribute '{spec.name}' ({_kind(spec)})")
+
+
+def _kind(spec: AttributeSpec) -> str:
+    return {"symbol": "a symbol, as in @name", "symbol reference": "a symbol, as in @name"}.get(spec.kind, spec.kind)
+
+
+def _coerced(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> Attribute:
+    found = spec.coerce(attribute)
+    if found is None:
+        message = f"attribute '{spec.name}' of '{info.name}' must be {_kind(spec)}, got {_short(attribute)}"
+        raise OpProblem(message, attribute=spec.name)
+    if spec.choices and found.value not in spec.choices:
+        listed = ", ".join(map(repr, spec.choices))
+        message = f"attribute '{spec.name}' of '{info.name}' must be one of {listed}, got {_short(attribute)}"
+        hint = did_you_mean(str(found.value), map(str, spec.choices))
+        raise OpProblem(message, attribute=spec.name, hint=hint)
+    return found
+
+
+def _short(attribute: Attribute) -> str:
+    text = str(attribute)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _typed_resource(info: OpInfo, attribute: Any, attributes: dict[str, Attribute]) -> Attribute:
+    """A dense_resource without a type, with the one that the op's ``type`` attribute states."""
+    type = attributes.get("type")
+    if not isinstance(type, TypeAttr):
+        message = f"dense_resource<{attribute.name}> needs a type, as in dense_resource<{attribute.name}> : tensor<4xf32>"
+        raise OpProblem(message)
+    return DenseResourceAttr(attribute.name, type.value)
+
+
+def grouped(info: OpInfo, operands: Sequence[Value], attributes: dict[str, Attribute], fill: bool) -> list[Any]:
+    """Operands by group, with their kinds checked.
+
+    With `fill`, an op that lacks operandSegmentSizes gets it: operands fill the groups from the left.
+    """
+    schema = info.schema
+    assert schema is not None
+    found = attributes.get(SEGMENTS)
+    if schema.needs_segments and found is None and fill:
+        found = attributes[SEGMENTS] = DenseArrayAttr(filled(schema, len(operands)), segment_sizes(()).type)
+    if found is not None and not isinstance(found, DenseArrayAttr):
+        raise OpProblem(f"'{SEGMENTS}' must be a list such as array<i32: 1, 1>", attribute=SEGMENTS)
+    try:
+        return schema.group(operands, None if found is None else found.value)
+    except InferError as error:
+        raise OpProblem(f"'{info.name}' {error.message}", hint=error.diagnostics[0].hint) from None
+
+
+def filled(schema: Schema, count: int) -> list[int]:
+    """Sizes of operand groups that `count` operands fill from the left, each required one getting its own."""
+    spare = count - sum(spec.kind == "one" for spec in schema.operands)
+    sizes = []
+    for spec in schema.operands:
+        size = 1 if spec.kind == "one" else max(spare, 0) if spec.kind == "variadic" else min(max(spare, 0), 1)
+        sizes.append(size)
+        spare -= 0 if spec.kind == "one" else size
+    return sizes
+
+
+def check_kinds(info: OpInfo, groups: Sequence[Any], written: Sequence[Value]) -> None:
+    """Check that each operand is of a type that its group allows."""
+    schema = info.schema
+    assert schema is not None
+    for spec, group in zip(schema.operands, groups, strict=True):
+        if not spec.allowed or group is None:
+            continue
+        for value in group if group.__class__ is tuple else (group,):
+            if not isinstance(value.type, spec.allowed):
+                message = f"operand '{spec.name}' of '{info.name}' must be {spec.expected}, got {value.type}"
+                raise OpProblem(message, operand=written.index(value) if value in written else None)
+
+
+def prepared(info: OpInfo, operands: list[Value], attributes: dict[str, Attribute]) -> tuple[list[Value], list[Any]]:
+    """Operands as the op takes them (broadcast, promoted), in one list and by group."""
+    groups = grouped(info, operands, attributes, fill=True)
+    if info.prepares:
+        cls: Any = info.cls
+        assert info.schema is not None
+        plain = {name: attribute.value for name, attribute in attributes.items() if name in info.schema.attributes}
+        try:
+            groups = cls.prepare(groups, plain)
+        except DlirError as error:
+            raise _from_error(info, error) from None
+        if info.schema.needs_segments:
+            attributes[SEGMENTS] = segment_sizes(groups)
+    check_kinds(info, groups, operands)
+    return flatten_groups(groups) if info.prepares else operands, groups
+
+
+def inferred(info: OpInfo, groups: list[Any], attributes: dict[str, Attribute]) -> tuple[Type, ...]:
+    """The result types that follow from the operands and attributes."""
+    schema, cls = info.schema, info.cls
+    assert schema is not None and issubclass(cls, Op)
+    if not schema.infers:
+        raise OpProblem(f"'{info.name}' cannot infer its result types", hint="write them at the end: ': tensor<4xf32>'")
+    keywords = {}
+    for name, spec in schema.attributes.items():
+        attribute = attributes.get(name)
+        keywords[name] = spec.default if attribute is None else _plain(spec, attribute)
+    try:
+        return cls.infer_types(groups, keywords)
+    except DlirError as error:
+        raise _from_error(info, error) from None
+
+
+def _plain(spec: AttributeSpec, attribute: Attribute) -> Any:
+    return attribute if spec.kind in ("dense elements", "an attribute") else attribute.value
+
+
+def _from_error(info: OpInfo, error: DlirError) -> OpProblem:
+    message = error.message if error.message.startswith("'") else f"'{info.name}' {error.message}"
+    return OpProblem(message, hint=error.diagnostics[0].hint)

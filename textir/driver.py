@@ -1,0 +1,149 @@
+"""The parser: a lexer and an LALR automaton in one loop, over the tables of `dlir.textir.grammar`.
+
+Compared with lark's own loop it makes no token objects, skips blanks as part of the next token's match, does not look ahead
+in a state that reduces whatever comes, and leaves out reductions without an action.  It only says *where* a text is wrong;
+`dlir.textir.syntax` then finds out what.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from operator import itemgetter
+from typing import Any
+
+from dlir.textir.grammar import default_rule, load_tables
+
+
+class SyntaxFailure(Exception):
+    """The text is not in the language; `offset` is where that was noticed."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
+class Driver:
+    """The automaton, without the actions; scanners are compiled when a state first needs one."""
+
+    def __init__(self, tables: dict[str, Any]) -> None:
+        self.start: dict[str, int] = tables["start"]
+        self.end: dict[str, int] = tables["end"]
+        self.actions: list[dict[str, int]] = tables["actions"]
+        self.gotos: list[dict[str, int]] = tables["gotos"]
+        self.defaults = [default_rule(row) for row in self.actions]
+        self.rules = [
+            (size, origin, action, _picker(size, parts)) for origin, action, size, parts in tables["rules"]
+        ]
+        #: Terminals of which nothing is handed to an action.
+        self._terminals: list[tuple[str, str]] = [(name, regex) for name, regex in tables["terminals"]]
+        self._skip: str = tables["skip"]
+        self.blanks = re.compile(self._skip, re.ASCII).match
+        self._scanners: dict[frozenset[str], tuple[Callable[..., Any], list[str]]] = {}
+        self.scanners: list[Any] = [None] * len(self.actions)
+
+    def scanner(self, state: int) -> tuple[Callable[..., Any], list[str]]:
+        """The match function of a state's tokens, and the terminal of each of its groups."""
+        row = self.actions[state]
+        key = frozenset(row)
+        found = self._scanners.get(key)
+        if found is None:
+            terminals = [(name, regex) for name, regex in self._terminals if name in row]
+            pattern = self._skip + "(?:" + "|".join(f"({regex})" for _, regex in terminals) + ")"
+            match = re.compile(pattern, re.ASCII).match if terminals else re.compile("(?!)").match
+            found = self._scanners[key] = (match, ["", *(name for name, _ in terminals)])
+        self.scanners[state] = found
+        return found
+
+
+def _picker(size: int, parts: list[int]) -> Callable[[list[Any]], Any] | None:
+    """What takes an action's arguments out of the values of a rule's symbols (and a None at the end of them)."""
+    if parts == list(range(size)):
+        return None
+    if len(parts) < 2:
+        first = parts[0] if parts else 0
+        last = (first + 1 or None) if parts else 0
+        return itemgetter(slice(first, last))
+    return itemgetter(*parts)
+
+
+@cache
+def driver() -> Driver:
+    """The driver, made once."""
+    return Driver(load_tables())
+
+
+class Parser:
+    """A driver with the actions of one text."""
+
+    def __init__(self, text: str, actions: Any) -> None:
+        self.text = text
+        self.driver = driver()
+        self.rules = [
+            (size, origin, None if action is None else getattr(actions, action), pick)
+            for size, origin, action, pick in self.driver.rules
+        ]
+        self.converters = {
+            name: getattr(actions, name) for name, _ in self.driver._terminals if hasattr(type(actions), name)
+        }
+        actions.subparse = self.run
+
+    def run(self, start: str, position: int, end: int) -> Any:
+        """The value of text[position:end] as a `start`; SyntaxFailure if it is none."""
+        table, text, rules = self.driver, self.text, self.rules
+        actions, gotos, defaults, scanners = table.actions, table.gotos, table.defaults, table.scanners
+        convert = self.converters.get
+        final = table.end[start]
+        state = table.start[start]
+        stack, values = [state], []
+        push, push_value = stack.append, values.append
+        terminal = None
+        while True:
+            number = defaults[state]
+            if number is None:
+                if terminal is None:
+                    match, names = scanners[state] or table.scanner(state)
+                    found = match(text, position, end)
+                    if found is None:
+                        position = table.blanks(text, position, end).end()  # type: ignore[union-attr]
+                        if position < end:
+                            raise SyntaxFailure(position)
+                        if state == final:
+                            return values[-1]
+                        terminal = "$END"
+                    else:
+                        group = found.lastindex
+                        terminal = names[group]
+                        position = found.end()
+                action = actions[state].get(terminal)
+                if action is None:
+                    raise SyntaxFailure(position)
+                if action >= 0:
+                    if terminal == "$END":
+                        return values[-1]
+                    converter = convert(terminal)
+                    if converter is None:
+                        push_value((found[group], found.start(group)))
+                    else:
+                        push_value(converter(found[group], found.start(group)))
+                    push(action)
+                    state = action
+                    terminal = None
+                    continue
+                number = ~action
+            size, origin, method, pick = rules[number]
+            arguments = values[-size:]
+            del values[-size:], stack[-size:]
+            if pick is not None:
+                arguments.append(None)
+                arguments = pick(arguments)
+            value = arguments[0] if method is None else method(*arguments)
+            state = gotos[stack[-1]][origin]
+            if state >= 0:
+                push(state)
+                push_value(value)
+            else:
+                state = stack[-1]
+            if terminal == "$END" and state == final:
+                return values[-1]
