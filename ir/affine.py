@@ -273,7 +273,8 @@ def linearize(indices: Sequence[AffineExpr], shape: Sequence[int]) -> AffineExpr
     """The row-major position of an element of an array of this shape."""
     total = constant(0)
     for index, extent in zip(indices, shape, strict=True):
-        total = total * extent + index
+        # The index of a dimension of extent 1 is 0.
+        total = total * extent + index if extent != 1 else total
     return total
 
 
@@ -376,8 +377,8 @@ def _recombined(expr: AffineExpr) -> AffineExpr:
     terms = dict(expr.terms)
     for atom, factor in expr.terms:
         if isinstance(atom, Remainder):
-            quotient = Quotient(atom.expr, atom.divisor)
-            if terms.get(quotient) == factor * atom.divisor:
+            quotient = (atom.expr // atom.divisor).only_atom
+            if quotient is not None and terms.get(quotient) == factor * atom.divisor:
                 del terms[quotient], terms[atom]
                 return AffineExpr(terms, expr.constant) + atom.expr * factor
     return expr

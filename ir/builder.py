@@ -62,6 +62,16 @@ def _at(block: Block | None, before: Operation | None, location: Location | None
         _current.reset(token)
 
 
+@contextmanager
+def insertion_point(point: InsertionPoint) -> Iterator[None]:
+    """Insert at `point`, which its owner may move meanwhile (the parser does)."""
+    token = _current.set(point)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 def at_end(block: Block, location: Location | None = None) -> Any:
     """Insert at the end of `block`."""
     return _at(block, None, location)

@@ -13,8 +13,8 @@ from dlir.ir.ops import arith, memref
 from dlir.ir.types import I8, INDEX, MemRefType
 from dlir.passes.manager import Pass, option
 from dlir.passes.memory.checker import conflicts
-from dlir.passes.memory.liveness import Liveness, is_planned, liveness
-from dlir.passes.memory.packing import ALIGNMENT, Lifetime, Packing, pack
+from dlir.passes.memory.liveness import Liveness, Span, is_planned, liveness
+from dlir.passes.memory.packing import ALIGNMENT, Host, Lifetime, Packing, lifetime, pack
 from dlir.passes.memory.report import naive_bytes, planned_bytes
 from dlir.passes.memory.views import reshaped
 
@@ -39,7 +39,7 @@ class PlanMemory(Pass, name="plan-memory"):
         found = liveness(function)
         allocs = [op for op in allocs if not _escapes(op, found)]
         hosts = _hosts(function, found)
-        items = [_lifetime(op.results[0], found, hosts) for op in allocs]
+        items = [_lifetime(op.results[0], found, [host for _, host in hosts]) for op in allocs]
         packing = pack(items, effort=self.effort)
         problems = conflicts(items, packing)
         assert not problems, f"the memory plan of '@{function.symbol}' is wrong: {problems}"
@@ -67,34 +67,31 @@ def _escapes(alloc: Operation, found: Liveness) -> bool:
     return span is not None and span.escapes
 
 
-def _hosts(function: Func, found: Liveness) -> list[tuple[Value, tuple[int, int]]]:
-    """The arguments in which temporaries may live, with the first and last time at which each is free.
+def _hosts(function: Func, found: Liveness) -> list[tuple[Value, Host]]:
+    """The arguments in which temporaries may live.
 
     A result's buffer is free until it is first touched, a donated argument's after it was last touched; one that is
     both is in use all the time.
     """
-    hosts: list[tuple[Value, tuple[int, int]]] = []
+    hosts: list[tuple[Value, Host]] = []
     for arg in function.body.args:
         role = function.arg_attributes(arg.index)
         span = found.spans.get(arg)
         if not isinstance(arg.type, MemRefType) or ("dlir.result" in role and "dlir.input" in role):
             continue
         if "dlir.result" in role:
-            hosts.append((arg, (0, found.end if span is None else span.first - 1)))
+            free = (0, found.end if span is None else span.first - 1)
         elif "dlir.donated" in role:
-            hosts.append((arg, (0 if span is None else span.last + 1, found.end)))
+            free = (0 if span is None else span.last + 1, found.end)
+        else:
+            continue
+        hosts.append((arg, Host(arg.dtype, arg.type.nbytes, *free)))
     return hosts
 
 
-def _lifetime(value: Value, found: Liveness, hosts: list[tuple[Value, tuple[int, int]]]) -> Lifetime:
-    span = found.spans.get(value)
-    first, last = (0, 0) if span is None else (span.first, span.last)
-    fitting = [
-        number
-        for number, (host, free) in enumerate(hosts)
-        if host.dtype is value.dtype and host.type.size >= value.type.size and free[0] <= first and last <= free[1]
-    ]
-    return Lifetime(value.type.nbytes, first, last, tuple(fitting))
+def _lifetime(value: Value, found: Liveness, hosts: list[Host]) -> Lifetime:
+    span = found.spans.get(value, Span(0, 0))
+    return lifetime(value.dtype, value.type.nbytes, span.first, span.last, hosts)
 
 
 def _place(function: Func, allocs: list[Operation], hosts: list[Value], packing: Packing) -> None:

@@ -13,6 +13,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
+from dlir.textir.build.base import MAX_DEPTH, TooDeep
 from dlir.textir.grammar import default_rule, load_tables
 
 
@@ -25,9 +26,12 @@ class SyntaxFailure(Exception):
 
 
 class Driver:
-    """The automaton, without the actions; scanners are compiled when a state first needs one."""
+    """The automaton, without the actions; scanners are compiled when a state first needs one.
 
-    def __init__(self, tables: dict[str, Any]) -> None:
+    Without `short_cuts` it reads the same language in the smallest tokens.
+    """
+
+    def __init__(self, tables: dict[str, Any], short_cuts: bool = True) -> None:
         self.start: dict[str, int] = tables["start"]
         self.end: dict[str, int] = tables["end"]
         self.actions: list[dict[str, int]] = tables["actions"]
@@ -36,12 +40,16 @@ class Driver:
         self.rules = [
             (size, origin, action, _picker(size, parts)) for origin, action, size, parts in tables["rules"]
         ]
-        #: Terminals of which nothing is handed to an action.
-        self._terminals: list[tuple[str, str]] = [(name, regex) for name, regex in tables["terminals"]]
+        left_out = () if short_cuts else tables["short_cuts"]
+        self.terminals = {name: regex for name, regex in tables["terminals"] if name not in left_out}
         self._skip: str = tables["skip"]
         self.blanks = re.compile(self._skip, re.ASCII).match
         self._scanners: dict[frozenset[str], tuple[Callable[..., Any], list[str]]] = {}
         self.scanners: list[Any] = [None] * len(self.actions)
+        #: Opening brackets, and the states in which one is open.
+        self.openers = [name for name, regex in self.terminals.items() if regex in _OPENERS]
+        self.open_states = {row[name] for row in self.actions for name in self.openers if name in row}
+        self.open_states.update(row["region_open"] for row in self.gotos if "region_open" in row)
 
     def scanner(self, state: int) -> tuple[Callable[..., Any], list[str]]:
         """The match function of a state's tokens, and the terminal of each of its groups."""
@@ -49,12 +57,15 @@ class Driver:
         key = frozenset(row)
         found = self._scanners.get(key)
         if found is None:
-            terminals = [(name, regex) for name, regex in self._terminals if name in row]
+            terminals = [(name, regex) for name, regex in self.terminals.items() if name in row]
             pattern = self._skip + "(?:" + "|".join(f"({regex})" for _, regex in terminals) + ")"
             match = re.compile(pattern, re.ASCII).match if terminals else re.compile("(?!)").match
             found = self._scanners[key] = (match, ["", *(name for name, _ in terminals)])
         self.scanners[state] = found
         return found
+
+
+_OPENERS = {re.escape(bracket) for bracket in ("(", "[", "{", "<", "<{")}
 
 
 def _picker(size: int, parts: list[int]) -> Callable[[list[Any]], Any] | None:
@@ -69,25 +80,44 @@ def _picker(size: int, parts: list[int]) -> Callable[[list[Any]], Any] | None:
 
 
 @cache
-def driver() -> Driver:
+def driver(short_cuts: bool = True) -> Driver:
     """The driver, made once."""
-    return Driver(load_tables())
+    return Driver(load_tables(), short_cuts)
 
 
 class Parser:
     """A driver with the actions of one text."""
 
-    def __init__(self, text: str, actions: Any) -> None:
+    def __init__(self, text: str, actions: Any, short_cuts: bool = True) -> None:
         self.text = text
-        self.driver = driver()
+        self.driver = driver(short_cuts)
         self.rules = [
             (size, origin, None if action is None else getattr(actions, action), pick)
             for size, origin, action, pick in self.driver.rules
         ]
         self.converters = {
-            name: getattr(actions, name) for name, _ in self.driver._terminals if hasattr(type(actions), name)
+            name: getattr(actions, name) for name in self.driver.terminals if hasattr(type(actions), name)
         }
+        self.converters.update(dict.fromkeys(self.driver.openers, self._opened))
         actions.subparse = self.run
+        self._stack: list[int] = []
+        #: The length of the stack at which its depth is looked at again: one level takes an entry at least.
+        self._check_at = MAX_DEPTH
+
+    def parse(self) -> None:
+        """Run the actions for the whole text; SyntaxFailure or TooDeep if it cannot be read to the end."""
+        if self.driver.blanks(self.text).end() < len(self.text):  # type: ignore[union-attr]
+            self.run("start", 0, len(self.text))
+
+    def _opened(self, text: str, start: int) -> tuple[str, int]:
+        """An opening bracket."""
+        length = len(self._stack)
+        if length >= self._check_at:
+            depth = sum(state in self.driver.open_states for state in self._stack)
+            if depth >= MAX_DEPTH:
+                raise TooDeep(start)
+            self._check_at = length + MAX_DEPTH - depth
+        return text, start
 
     def run(self, start: str, position: int, end: int) -> Any:
         """The value of text[position:end] as a `start`; SyntaxFailure if it is none."""
@@ -96,7 +126,10 @@ class Parser:
         convert = self.converters.get
         final = table.end[start]
         state = table.start[start]
-        stack, values = [state], []
+        stack: list[int] = [state]
+        values: list[Any] = []
+        if start == "start":
+            self._stack = stack
         push, push_value = stack.append, values.append
         terminal = None
         while True:

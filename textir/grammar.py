@@ -1,8 +1,7 @@
 """The grammar of the text IR and its LALR tables.
 
-Building the tables with lark takes some 200 ms, so they are kept as data in ``tables.json``, which carries a digest of the
-grammar; ``python -m dlir.textir.grammar`` writes it anew after a change, and until then they are built in memory.  lark
-itself is only imported for that, and for diagnosing texts with syntax errors.
+Making the tables with lark takes some 200 ms, so they are kept as data in ``tables.json``, with a digest of the grammar.
+After a change of the grammar, ``python -m dlir.textir.make_tables`` writes it anew; until then they are made in memory.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import json
 import re
 from collections.abc import Iterable
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 #: The rules from which a text, or a piece of one, can be parsed.
@@ -21,14 +19,14 @@ STARTS = ("start", "full_type", "fn_type", "plain_types")
 #: Stands in the goto table for: back to the same state, without a value (an element of a list that is not kept).
 STAY = -1
 
-_FORMAT = "dlir tables 1"
-_SHORT_CUT = re.compile(r"^(\w+(?:\.\d+)?): .*// ~$", re.MULTILINE)
+_FORMAT = "dlir tables 2"
+SHORT_CUT = re.compile(r"^(\w+(?:\.\d+)?): .*// ~$", re.MULTILINE)
 
 
 def grammar_text(short_cuts: bool = True) -> str:
     """The text of ``dlir.lark``; without its short-cuts the language is the same, in small tokens."""
     text = (files("dlir.textir") / "dlir.lark").read_text("utf-8")
-    return text if short_cuts else _SHORT_CUT.sub(r"\1: /(?!x)x/", text)
+    return text if short_cuts else SHORT_CUT.sub(r"\1: /(?!x)x/", text)
 
 
 def lark_options(starts: Iterable[str]) -> dict[str, Any]:
@@ -41,91 +39,18 @@ def load_tables() -> dict[str, Any]:
     grammar = grammar_text()
     try:
         tables = json.loads((files("dlir.textir") / "tables.json").read_text("utf-8"))
-        if tables["digest"] == _digest(grammar):
+        if tables["digest"] == digest(grammar):
             return tables
     except (OSError, ValueError, KeyError):
         pass
-    return build_tables(grammar)
+    from dlir.textir.make_tables import make_tables
+
+    return make_tables(grammar)
 
 
-def _digest(grammar: str) -> str:
+def digest(grammar: str) -> str:
+    """What tells tables of this grammar from others."""
     return hashlib.blake2b((_FORMAT + grammar).encode(), digest_size=16).hexdigest()
-
-
-def build_tables(grammar: str) -> dict[str, Any]:
-    """Tables as plain data:
-
-    terminals  [name, regex], in the order in which they are tried
-    skip       the regex of what may stand between tokens
-    rules      [origin, action, size, parts]: the parts handed to the action, -1 for one that is absent; the action is
-               None for a rule that hands on its only part
-    actions    per state, terminal -> state to shift to, or ~rule to reduce
-    gotos      per state, rule name -> state, or STAY
-    start, end per start rule, the first and the last state
-    """
-    import lark
-    from lark.lexer import Lexer
-
-    class NoLexer(Lexer):
-        """The driver has its own; with lark's, `strict` would need another package."""
-
-        __future_interface__ = 2
-
-        def __init__(self, conf: Any) -> None:
-            pass
-
-        def lex(self, *args: Any) -> Any:
-            raise TypeError
-
-    parser: Any = lark.Lark(grammar, lexer=NoLexer, strict=True, **lark_options(STARTS))
-    table = parser.parser.parser._parse_table
-    numbers = {state: number for number, state in enumerate(table.states)}
-    rules: dict[Any, int] = {rule: number for number, rule in enumerate(parser.rules)}
-    actions: list[dict[str, int]] = []
-    gotos: list[dict[str, int]] = []
-    names = {terminal.name for terminal in parser.terminals}
-    for row in table.states.values():
-        actions.append({})
-        gotos.append({})
-        for symbol, (kind, argument) in row.items():
-            if kind.name == "Reduce":
-                actions[-1][symbol] = ~rules[argument]
-            else:
-                (actions if symbol in names or symbol == "$END" else gotos)[-1][symbol] = numbers[argument]
-    ordered = sorted(
-        parser.terminals, key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name)
-    )
-    ignored = "|".join(f"(?>{parser.get_terminal(name).pattern.to_regexp()})" for name in parser.ignore_tokens)
-    tables = {
-        "digest": _digest(grammar),
-        "terminals": [[t.name, t.pattern.to_regexp()] for t in ordered if t.name not in parser.ignore_tokens],
-        "skip": f"(?:{ignored})*+",
-        "rules": [_rule(rule) for rule in parser.rules],
-        "actions": actions,
-        "gotos": gotos,
-        "start": {name: numbers[state] for name, state in table.start_states.items()},
-        "end": {name: numbers[state] for name, state in table.end_states.items()},
-    }
-    _shorten(tables)
-    return tables
-
-
-def _rule(rule: Any) -> list[Any]:
-    """A lark rule as [origin, action, size, parts], with the parts that lark would hand on."""
-    parts: list[int] = []
-    position = 0
-    for is_absent in rule.options.empty_indices or (False,) * len(rule.expansion):
-        if is_absent:
-            parts.append(-1)
-            continue
-        symbol = rule.expansion[position]
-        if not (symbol.is_term and symbol.filter_out):
-            parts.append(position)
-        position += 1
-    action = rule.alias or rule.origin.name
-    if action == "nothing" or (rule.options.expand1 and not rule.alias and len(parts) == 1):
-        action = None
-    return [rule.origin.name, action, len(rule.expansion), parts]
 
 
 def default_rule(row: dict[str, int]) -> int | None:
@@ -133,40 +58,3 @@ def default_rule(row: dict[str, int]) -> int | None:
     targets = set(row.values())
     only = next(iter(targets), 0)
     return ~only if len(targets) == 1 and only < 0 else None
-
-
-def _shorten(tables: dict[str, Any]) -> None:
-    """Take out reductions that do nothing but change the state.
-
-    A rule that hands on its only symbol: the state before it can go straight to the one after it.  A list whose elements
-    are not kept: having read one more, the parser is in the state in which it was before it.
-    """
-    defaults = [default_rule(row) for row in tables["actions"]]
-    for row, goto in zip(tables["actions"], tables["gotos"], strict=True):
-        for edges in (row, goto):
-            for symbol, target in list(edges.items()):
-                edges[symbol] = _final(tables, defaults, goto, target, is_goto=edges is goto)
-
-
-def _final(tables: dict[str, Any], defaults: list[int | None], goto: dict[str, int], target: int, is_goto: bool) -> int:
-    while target >= 0 and (rule := defaults[target]) is not None:
-        origin, action, size, _ = tables["rules"][rule]
-        if action is not None:
-            break
-        if size == 1 and origin in goto:
-            target = goto[origin]
-        elif size == 2 and is_goto and tables["rules"][rule][3] == [0, 1]:
-            return STAY
-        else:
-            break
-    return target
-
-
-def main() -> None:
-    """Write ``tables.json``."""
-    text = json.dumps(build_tables(grammar_text()), separators=(",", ":"), sort_keys=True)
-    Path(__file__).with_name("tables.json").write_text(text + "\n", "utf-8")
-
-
-if __name__ == "__main__":
-    main()

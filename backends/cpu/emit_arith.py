@@ -1,7 +1,7 @@
 """`arith` and `math` in LLVM IR, as tables from op to instruction.
 
-What LLVM leaves undefined is defined here as in the ops' `eval`: x / 0 is 0, a shift by the width or more gives 0 or the
-sign, a float out of range saturates.  The guards fold away where the operand is constant.
+What LLVM leaves undefined is defined here as in the ops' `eval`: x / 0 is 0, a shift by the width or more gives 0 or
+the sign, a float out of range saturates.  The guards fold away where the operand is constant.
 
 float16 and bfloat16 are computed in a wider type and rounded after each op, so that each is rounded once.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dlir.backends.cpu import emit_casts, vector_math
+from dlir.backends.cpu import emit_casts
 from dlir.backends.cpu.emit_casts import is_narrow, like, mangled, narrow, widen
 from dlir.backends.cpu.emit_function import FunctionEmitter, Handler
 from dlir.backends.cpu.llvm_types import element_type, elements, lanes, llvm_type, splat
@@ -18,7 +18,7 @@ from dlir.ir.attributes import Attribute, DenseElementsAttr
 from dlir.ir.core import Operation
 from dlir.ir.dialects.arith.compare import Compare
 from dlir.ir.dialects.enums import FASTMATH, OVERFLOW
-from dlir.ir.types import F32, F64, I1, ScalarType, Type, VectorType
+from dlir.ir.types import F32, F64, I1, Type, VectorType
 
 FLOAT_INSTRUCTIONS = {
     "arith.addf": "fadd",
@@ -71,7 +71,7 @@ INTEGER_INTRINSICS = {
 # ---------------------------------------------------------------- floats
 
 
-def _flags(attribute: Attribute | None) -> str:
+def fastmath_flags(attribute: Attribute | None) -> str:
     """Fast-math flags as LLVM writes them, with a space behind."""
     words = FASTMATH.decode(attribute) if attribute is not None else None
     return "".join(f"{word} " for word in words or () if word != "none")
@@ -95,7 +95,7 @@ def set_float_result(f: FunctionEmitter, op: Operation, name: str, type_: Type) 
 def _float_instruction(opcode: str) -> Handler:
     def emit(f: FunctionEmitter, op: Operation) -> None:
         names, type_ = float_operands(f, op)
-        flags = _flags(op.attributes.get("fastmath"))
+        flags = fastmath_flags(op.attributes.get("fastmath"))
         set_float_result(f, op, f.emit(f"{opcode} {flags}{llvm_type(type_)} {', '.join(names)}"), type_)
 
     return emit
@@ -112,7 +112,7 @@ def intrinsic(f: FunctionEmitter, name: str, operands: Sequence[str], type_: Typ
 def _float_intrinsic(name: str) -> Handler:
     def emit(f: FunctionEmitter, op: Operation) -> None:
         names, type_ = float_operands(f, op)
-        found = intrinsic(f, name, names, type_, _flags(op.attributes.get("fastmath")))
+        found = intrinsic(f, name, names, type_, fastmath_flags(op.attributes.get("fastmath")))
         set_float_result(f, op, found, type_)
 
     return emit
@@ -277,7 +277,7 @@ def _cmpi(f: FunctionEmitter, op: Compare) -> None:
 
 def _cmpf(f: FunctionEmitter, op: Compare) -> None:
     (left, right), type_ = float_operands(f, op)
-    flags = _flags(op.attributes.get("fastmath"))
+    flags = fastmath_flags(op.attributes.get("fastmath"))
     f.emit(f"fcmp {flags}{op.predicate} {llvm_type(type_)} {left}, {right}", op.result)
 
 

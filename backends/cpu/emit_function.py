@@ -1,7 +1,7 @@
 """One LLVM function under emission: its lines, the names of its values, and the walk over blocks.
 
-A handler writes one op.  It is a function of the emitter and the op; for an op with regions it is a generator that yields
-each block when its turn comes and is sent the block's terminator, so that nothing recurses on nesting depth.
+A handler writes one op.  It is a function of the emitter and the op; for an op with regions it is a generator that
+yields each block when its turn comes and is sent the block's terminator, so that nothing recurses on nesting depth.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from dlir.backends.cpu.llvm_types import llvm_type
 from dlir.ir.core import Block, Operation, Value
 from dlir.ir.errors import DlirError
-from dlir.ir.types import Type
 
 if TYPE_CHECKING:
     from dlir.backends.cpu.emit import ModuleEmitter
@@ -121,24 +120,15 @@ class FunctionEmitter:
     def _walk(self, block: Block) -> Generator[Block, Operation, Any]:
         op = block.first
         while op is not None and op.next is not None:
-            regions = self.module.handler(op)(self, op)
-            if regions is not None:
-                yield from regions
+            try:
+                regions = self.module.handler(op)(self, op)
+                if regions is not None:
+                    yield from regions
+            except DlirError as error:
+                raise error.at(op.location) from None
             op = op.next
         return op
 
     def text(self, head: str) -> str:
         """The whole definition; `head` is what stands before the brace."""
         return "\n".join([f"{head} {{", "entry:", *self._stack_slots, *filter(None, self._lines), "}", ""])
-
-
-def check_registered(op: Operation, handler: Handler | None) -> Handler:
-    """`handler`; DlirError if there is none for `op`."""
-    if handler is None:
-        raise DlirError(f"the cpu backend cannot run '{op.name}'", op.location, hint="lower the module for target=cpu")
-    return handler
-
-
-def same_type(op: Operation) -> Type:
-    """The type that all operands of `op` share."""
-    return op.operands[0].type

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from dlir.ir.errors import DlirError
-from dlir.ir.types import BF16, F16, F32, F64, I1, INDEX, IntegerType, MemRefType, Type, VectorType
+from dlir.ir.types import BF16, F16, F32, F64, I1, INDEX, IntegerType, MemRefType, ShapedType, Type, VectorType
 
 FLOATS = {F16: "half", BF16: "bfloat", F32: "float", F64: "double"}
 FLOAT_NAMES = ("half", "bfloat", "float", "double")
@@ -40,9 +40,14 @@ def stored_type(dtype: Type) -> str:
     return "i8" if dtype is I1 else llvm_type(dtype)
 
 
+def static_shape(type_: ShapedType) -> tuple[int, ...]:
+    """The shape of a type that is known to be static."""
+    return cast(tuple[int, ...], type_.shape)
+
+
 def lanes(vector: VectorType) -> int:
     """The number of elements of a vector."""
-    return math.prod(dim or 0 for dim in vector.shape)
+    return math.prod(static_shape(vector))
 
 
 def element_type(type_: Type) -> Type:

@@ -140,7 +140,8 @@ def expm1(x: Value) -> Value:
     k, p = _reduced_expm1(x.clamp(-17.5, 89.0))
     half = _power_of_two(k - 1)  # half of 2^k, which may itself be out of range
     result = half.fma(p, half - 0.5) * 2.0
-    return x.compare("oeq", 0.0).select(x, result)
+    # Halving would lose the last bit of a subnormal.
+    return abs(x).compare("olt", 2.0**-25).select(x, result)
 
 
 def tanh(x: Value) -> Value:

@@ -15,7 +15,7 @@ from dlir.ir.ops import arith
 from dlir.ir.types import INDEX, Type
 from dlir.passes.kernels.buffers import signless
 from dlir.passes.kernels.demand import Demand, Index, operand_elements
-from dlir.passes.kernels.plan import Loop
+from dlir.passes.kernels.plan import Loop, Plan
 
 #: Costs of scalar ops in additions; any other op of `math` costs FUNCTION.
 _COSTS = {"arith.constant": 0, "arith.divf": 6, "arith.divsi": 12, "arith.divui": 12, "arith.remf": 20}
@@ -60,11 +60,12 @@ def element_cost(op: Primitive) -> int:
             return 0
         with at_end(probe.block):
             op.element(probe, dims(op.space().extents))
-        _known[key] = sum(_cost(inner.name) for inner in probe.block.ops)
+        _known[key] = sum(scalar_cost(inner.name) for inner in probe.block.ops)
     return _known[key]
 
 
-def _cost(name: str) -> int:
+def scalar_cost(name: str) -> int:
+    """What the op called `name` costs, in additions."""
     if name.startswith("math.") and name not in _CHEAP_FUNCTIONS:
         return FUNCTION
     return _COSTS.get(name, 1)
@@ -124,3 +125,35 @@ def _frontier(earlier: Loop, later: Loop) -> list[tuple[Value, Index]]:
         if key in shared and key not in inner and key not in later.demand.leaves and columns <= used:
             found.append(key)
     return found
+
+
+def recomputation(plan: Plan) -> str | None:
+    """Why a plan would waste work: which costly op it computes far more often than it has results; None if it does not."""
+    rank = len(plan.rows)
+    for loop in plan.loops:
+        total = math.prod((*plan.rows, *loop.extents))
+        for value, index in loop.demand.elements:
+            op = value.defining_op
+            if (value, index) in loop.demand.leaves or not isinstance(op, Primitive) or op in loop.demand.reductions:
+                continue
+            used = {n for expr in index for n in expr.used_dims()}
+            times = _times(plan, loop, used, rank)
+            wasted = (times - math.prod(value.shape)) * element_cost(op)
+            if wasted > 2 * total:
+                return f"'{op.name}' would be computed {times} times for its {math.prod(value.shape)} elements"
+    return None
+
+
+def _times(plan: Plan, loop: Loop, used: set[int], rank: int) -> int:
+    """How often an element over the dimensions `used` is computed, in the outermost loop that has them all."""
+    if plan.form == "row" and all(n < rank for n in used):
+        return math.prod(plan.rows)
+    extents = loop.demand.extents
+    if plan.form == "row":
+        return math.prod((*plan.rows, *loop.extents))
+    # Loops over all but the innermost dimension, and that inside: what does not need it is computed once outside.
+    own = len(loop.extents)
+    inner = [n for n in range(own) if extents[n] != 1]
+    if inner and inner[-1] not in used and all(n < own for n in used):
+        return math.prod(loop.extents[: inner[-1]])
+    return math.prod(loop.extents) * math.prod(extents[n] for n in used if n >= own)

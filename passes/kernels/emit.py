@@ -49,6 +49,8 @@ class Emitter:
         self.location = location
         #: Scalars are made at this depth or deeper: within the loop over work items, once that is open.
         self.floor = 0
+        #: Whether reductions met inside a point are done in order, by the one who computes the point.
+        self.is_serial = False
 
     # ------------------------------------------------------------ places
 
@@ -246,10 +248,27 @@ class Emitter:
             found = op.element(context, index + points[0])
             for point in points[1:]:
                 found = combine(space.monoid, dtype, found, op.element(context, index + point))
+        elif self.is_serial:
+            found = self._reduce_in_order(op, index)
         else:
             reduced = [(space.monoid, dtype)]
             (found,) = self.reduce(space.reduction, reduced, lambda *point: [op.element(context, index + point)])
         return op.finish(context, found, index)
+
+
+    def _reduce_in_order(self, op: Primitive, index: Index) -> Value:
+        """What `op` accumulates at `index`, in nested serial loops."""
+        space, dtype, context = op.space(), accumulated_dtype(op), Context(self, op)
+        assert space.monoid is not None
+        monoid = space.monoid
+
+        def nest(point: Index, carried: Value) -> Value:
+            if len(point) == len(space.reduction):
+                return combine(monoid, dtype, carried, op.element(context, index + point))
+            extent = space.reduction[len(point)]
+            return self.serial(extent, lambda i, inner: nest((*point, i), inner), [carried])[0]
+
+        return nest((), self.neutral(monoid, dtype))
 
 
 class Context:

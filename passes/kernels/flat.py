@@ -17,6 +17,7 @@ from dlir.passes.kernels.plan import Loop
 def emit_flat(kernel: Kernel) -> None:
     """One work item for each element."""
     (loop,) = kernel.plan.loops
+    kernel.emitter.is_serial = True
 
     def body(item: AffineExpr) -> None:
         _store_all(kernel, loop, list(delinearize(item, loop.extents)))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from dlir.ir.affine import AffineExpr, delinearize, dims
 from dlir.ir.core import Value
-from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.buffers import folds
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Emitter
@@ -72,8 +71,12 @@ def merge_dims(loop: Loop, fixed: Sequence[int], shapes: Callable[[int], Sequenc
 
 
 def _is_smooth(loop: Loop, fixed: Sequence[int], grid: Grid, shapes: Callable[[int], Sequence[int]]) -> bool:
-    outer = dims((*fixed, *grid.extents))
-    point = [*outer[: len(fixed)], *grid.expand(outer[len(fixed) :], loop.extents)]
+    first, last = len(fixed), len(fixed) + len(loop.extents)
+    # The dimensions of reductions inside, which come after the loop's own, stay as they are.
+    inner = loop.demand.extents[last:]
+    outer = dims((*fixed, *grid.extents, *inner))
+    merged = grid.expand(outer[first : first + len(grid.groups)], loop.extents)
+    point = [*outer[:first], *merged, *outer[first + len(grid.groups) :]]
 
     def at(index: Index) -> Index:
         return tuple(expr.substitute(point) for expr in index)
@@ -87,9 +90,3 @@ def _is_smooth(loop: Loop, fixed: Sequence[int], grid: Grid, shapes: Callable[[i
 
 def _divides(expr: AffineExpr) -> bool:
     return not folds([expr], [1])
-
-
-def is_reduction(value: Value) -> bool:
-    """Whether `value` is what a primitive op reduces to."""
-    op = value.defining_op
-    return isinstance(op, Primitive) and op.space().monoid is not None

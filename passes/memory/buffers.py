@@ -17,12 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dlir.ir.core import BlockArgument, Operation, Value
+from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.errors import DlirError
 from dlir.ir.types import TensorType
 from dlir.passes.memory.inplace import inplace_candidates, reshaped_operands
+from dlir.passes.memory.packing import Host, lifetime, pack
 
 
 @dataclass(slots=True, eq=False)
@@ -167,15 +168,44 @@ def _place_results(function: Func, found: Assignment) -> None:
             homes.append(buffer)
         else:
             found.copied_results.append(number)
-    # A result that is first written when a donated argument is no longer needed can have its place.
-    donated = [b for b in found.buffers.values() if b.kind == "donated" and isinstance(b.values[0], BlockArgument)]
+    merges = _results_in_donated(found, homes)
+    if merges and _bytes_needed(found, homes, merges) <= _bytes_needed(found, homes, {}):
+        for buffer, place in merges.items():
+            _merge(found, place, buffer)
+
+
+def _results_in_donated(found: Assignment, homes: list[Buffer]) -> dict[Buffer, Buffer]:
+    """Results that are first written when a donated argument of their type is no longer needed, and that argument."""
+    free = [b for b in dict.fromkeys(found.buffers.values()) if b.kind == "donated" and b.result is None]
+    pairs: dict[Buffer, Buffer] = {}
     for buffer in homes:
-        if buffer.kind == "temporary" and buffer.result is not None:
-            type = returned[buffer.result].type
-            for place in dict.fromkeys(donated):
-                if place.result is None and place.type is type and place.last < buffer.first:
-                    _merge(found, place, buffer)
-                    break
+        # All values of a buffer have one dtype and size; with one shape, too, the argument's type is the result's.
+        if buffer.kind == "temporary" and len({value.type for value in buffer.values}) == 1:
+            place = next((b for b in free if b.type is buffer.type and b.last < buffer.first), None)
+            if place is not None:
+                pairs[buffer] = place
+                free.remove(place)
+    return pairs
+
+
+def _bytes_needed(found: Assignment, homes: list[Buffer], merges: dict[Buffer, Buffer]) -> int:
+    """Bytes of results and arena if these results live in those donated arguments.
+
+    It does not always pay: temporaries cannot wait there any more.
+    """
+    end = max((buffer.last for buffer in found.buffers.values()), default=0)
+    hosts: list[Host] = []
+    temporaries: list[Buffer] = []
+    for buffer in dict.fromkeys(found.buffers.values()):
+        if buffer.kind == "donated" and buffer.result is None and buffer not in merges.values():
+            hosts.append(Host(buffer.type.dtype, buffer.type.nbytes, buffer.last + 1, end))
+        elif buffer.kind == "temporary" and buffer.result is None:
+            temporaries.append(buffer)
+        elif buffer.kind == "temporary" and buffer not in merges:
+            hosts.append(Host(buffer.type.dtype, buffer.type.nbytes, 0, buffer.first - 1))
+    items = [lifetime(b.type.dtype, b.type.nbytes, b.first, b.last, hosts) for b in temporaries]
+    results = sum(b.type.nbytes for b in homes if b.kind == "temporary" and b not in merges)
+    return results + pack(items, effort=0).height
 
 
 def _merge(found: Assignment, place: Buffer, buffer: Buffer) -> None:

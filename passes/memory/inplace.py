@@ -13,6 +13,7 @@ is written.  What is allowed here is what holds for every way in which a kernel 
 from __future__ import annotations
 
 import math
+
 from dlir.ir.affine import constant, dim, linearize
 from dlir.ir.builder import before
 from dlir.ir.core import Block, Operation, Value

@@ -2,7 +2,7 @@
 
 This is dynamic storage allocation (offline, weighted): NP-hard, and solved well in practice by placing the buffers one
 by one in a few different orders, each at the lowest (first fit) or the tightest (best fit) gap among the placed buffers
-whose lifetimes meet its own, as in Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
+whose lifetimes meet its own (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020).
 The search ends early at the lower bound; else the best order is perturbed for a while.
 
 *Hosts* are buffers outside the arena that are free for a while, such as a result's before the result is first written:
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 
 #: Arena offsets are multiples of this many bytes: a cache line, and the widest vector.
 ALIGNMENT = 64
+#: The search ends after this many trials in a row that found nothing better.
+PATIENCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,26 @@ class Lifetime:
     first: int
     last: int
     hosts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """`size` bytes for elements of one type, outside the arena, that are free at the times `first` to `last`."""
+
+    dtype: object
+    size: int
+    first: int
+    last: int
+
+    def takes(self, dtype: object, size: int, first: int, last: int) -> bool:
+        """Whether a buffer with these elements, bytes and times may live here."""
+        return self.dtype is dtype and size <= self.size and self.first <= first and last <= self.last
+
+
+def lifetime(dtype: object, size: int, first: int, last: int, hosts: Sequence[Host]) -> Lifetime:
+    """The lifetime of a buffer, with those of the hosts that take it."""
+    fitting = [number for number, host in enumerate(hosts) if host.takes(dtype, size, first, last)]
+    return Lifetime(size, first, last, tuple(fitting))
 
 
 @dataclass(slots=True)
@@ -130,7 +152,8 @@ class _Search:
         self.alignment = alignment
         self.bound = lower_bound(items, alignment)
         self.neighbours = _neighbours(items)
-        self.visits = max(1, sum(map(len, self.neighbours)))
+        #: What it costs to place all buffers once: looking at a buffer is like visiting ten neighbours.
+        self.cost = sum(map(len, self.neighbours)) + 10 * len(items)
         host_policies = (True, False) if any(item.hosts for item in items) else (True,)
         self.policies = [_Policy(fit, host) for host in host_policies for fit in (True, False)]
 
@@ -184,9 +207,11 @@ class _Search:
         """Iterated greedy: move a buffer that reaches the top to an earlier turn, and keep what is not worse."""
         chance = random.Random(0)
         current = best
-        for _ in range(effort // self.visits):
-            if best.height <= self.bound:
+        stale = 0
+        for _ in range(effort // self.cost):
+            if best.height <= self.bound or stale == PATIENCE:
                 break
+            stale += 1
             order = list(current.order)
             tops = [
                 i
@@ -204,7 +229,7 @@ class _Search:
             if trial.height <= current.height:
                 current = trial
             if trial.height < best.height:
-                best = trial
+                best, stale = trial, 0
         return best
 
 

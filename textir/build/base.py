@@ -20,6 +20,14 @@ Token = tuple[str, int]
 MAX_DEPTH = 4096
 
 
+class TooDeep(Exception):
+    """The text is nested more than MAX_DEPTH deep at `offset`."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(offset)
+        self.offset = offset
+
+
 class Actions:
     """Base of the action classes."""
 

@@ -51,13 +51,22 @@ def number(value: float, type: ScalarType) -> Any:
     """A Python number as a NumPy scalar of an element type; an integer keeps its low bits, as in MLIR."""
     if isinstance(type, FloatType):
         return np.asarray(value).astype(type.numpy)[()]
-    bits = 8 * type.bytes
-    wrapped = (int(value) + (1 << (bits - 1))) % (1 << bits) - (1 << (bits - 1))
-    return type.numpy.type(wrapped if type.numpy.kind == "i" else int(value) % (1 << bits))
+    if type.numpy.kind == "u":
+        return type.numpy.type(int(value) % (1 << 8 * type.bytes))
+    return type.numpy.type(low_bits(int(value), 8 * type.bytes))
+
+
+def low_bits(value: int, width: int) -> int:
+    """The number whose two's complement is the low `width` bits of `value`."""
+    half = 1 << (width - 1)
+    return (value + half) % (2 * half) - half
 
 
 def constant_attribute(value: Any, type: Type | None = None) -> Attribute:
-    """The attribute for a Python number as a scalar, or for a number or array as a vector, of `type`."""
+    """The attribute for a Python number as a scalar, or for a number or array as a vector, of `type`.
+
+    Of an integer that is too large, its low bits.
+    """
     if isinstance(value, Attribute):
         return value
     if type is None:
@@ -71,7 +80,9 @@ def constant_attribute(value: Any, type: Type | None = None) -> Attribute:
         return FloatAttr(float(value), type)
     if not isinstance(type, IntegerType) and type is not INDEX:
         raise DlirError(f"'arith.constant' cannot have type {type}")
-    return IntegerAttr(int(value), type)
+    if type is I1:
+        return BoolAttr(bool(value))
+    return IntegerAttr(low_bits(int(value), type.width if isinstance(type, IntegerType) else 64), type)
 
 
 def constant_value(value: Value) -> Any:

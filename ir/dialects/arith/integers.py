@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dlir.ir.dialects.scalars import Element, ExactBinary, IntegerBinary, OverflowBinary, same_integers
-from dlir.ir.op import Type, Unit
+from dlir.ir.dialects.scalars import ExactBinary, IntegerBinary, OverflowBinary
 
 
 def _divide(lhs: Any, rhs: Any) -> Any:
@@ -92,14 +91,10 @@ class AndI(IntegerBinary, name="arith.andi"):
 
 
 class OrI(IntegerBinary, name="arith.ori"):
-    """Bitwise or; `isDisjoint` promises that no bit is set in both."""
+    """Bitwise or."""
 
     is_commutative = True
     compute = staticmethod(np.bitwise_or)
-
-    @staticmethod
-    def infer(lhs: Element, rhs: Element, *, isDisjoint: Unit | None = None) -> Type:
-        return same_integers(lhs, rhs)
 
 
 class XOrI(IntegerBinary, name="arith.xori"):

@@ -80,8 +80,8 @@ def fits(actual: int | None, expected: int | None) -> bool:
 
 
 def need_shape(name: str, type: TensorType, expected: Shape, why: str) -> None:
-    """InferError unless the shape of operand `name` can be `expected`; `why` says where that comes from."""
-    if len(type.shape) != len(expected) or not all(map(fits, type.shape, expected)):
+    """InferError unless the shape of operand `name` is `expected`; `why` says where that comes from."""
+    if type.shape != expected:
         raise InferError(f"needs {name} of shape {spell_shape(expected)} ({why}), got {type}")
 
 

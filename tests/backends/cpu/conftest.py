@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
-from dlir.backends.cpu import jit, vector_math
+from dlir.backends.cpu import jit, threads, vector_math
+from dlir.backends.cpu.emit import ENTRY, Emitted, emit_module
+from dlir.ir.builder import at_end
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
+from dlir.ir.ops import func
+from dlir.ir.types import Type
+from dlir.ir.verifier import verified
 
 LLVM_TYPES = {"f32": "float", "f64": "double"}
 NUMPY_TYPES = {"f32": np.float32, "f64": np.float64}
@@ -65,3 +72,31 @@ class ElementwiseLoop:
 def elementwise() -> Callable[..., ElementwiseLoop]:
     """`elementwise(name, dtype)` is the :class:`ElementwiseLoop`, compiled once a session."""
     return functools.cache(ElementwiseLoop)
+
+
+class CompiledMain:
+    """A function `@main` over memrefs, built by `body` from its arguments; called on arrays, which it writes to."""
+
+    def __init__(self, types: Sequence[Type], body: Callable[..., None], module: Module | None = None) -> None:
+        self.module = Module.empty() if module is None else module
+        main = Func.make("main", types)
+        self.module.body.append(main)
+        with at_end(main.body):
+            body(*main.body.args)
+            func.return_()
+        verified(self.module)
+        self.emitted: Emitted = emit_module(self.module, main, jit.function_attributes())
+        library = jit.compile_ir(self.emitted.ir, [ENTRY], threads.symbols())
+        self._function = library.function(ENTRY, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
+
+    def __call__(self, *arrays: np.ndarray) -> None:
+        """Run on the arguments' arrays, followed by those of the globals that `emitted` names."""
+        scratch = np.full(self.emitted.scratch_bytes, 0xFF, np.uint8)
+        pointers = [array.ctypes.data for array in (*arrays, scratch)]
+        self._function((ctypes.c_void_p * len(pointers))(*pointers))
+
+
+@pytest.fixture(scope="session")
+def compile_main() -> type[CompiledMain]:
+    """The class :class:`CompiledMain`."""
+    return CompiledMain

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlir.ir.attributes import UNIT, DenseElementsAttr, attribute
+from dlir.ir.attributes import UNIT, DenseElementsAttr
 from dlir.ir.builder import at_end
 from dlir.ir.dialects.arith import FLOAT_PREDICATES, INTEGER_PREDICATES, fastmath
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.gpu import PRIVATE, GPUFunc, GPUModule, launch, workgroup
 from dlir.ir.dialects.scf import for_loop, if_else, parallel_loop, while_loop
-from dlir.ir.ops import arith, func, gpu, math, memref, scf, vector
+from dlir.ir.ops import arith, func, gpu, math, memref, vector
 from dlir.ir.types import BF16, F16, F32, F64, I1, I8, I16, I32, I64, INDEX, MemRefType, TensorType, VectorType
 
 V8 = VectorType((8,), F32)
@@ -46,7 +46,6 @@ def add_integers(module: Module) -> None:
         a, b = made.body.args
         arith.addi(a, b, overflowFlags="nsw,nuw")
         arith.divui(a, 3, isExact=True)
-        arith.ori(a, b, isDisjoint=True)
         func.return_()
 
 
@@ -102,9 +101,7 @@ def add_control(module: Module) -> None:
         for_loop(0, n, 1, [x, n], lambda i, sum, at: (arith.addf(sum, memref.load(buffer, [i])), i))
         for_loop(arith.constant(0, I32), k, arith.constant(2, I32), [], lambda i: None)
         parallel_loop([0, 0], [n, 8], [1, 4], lambda i, j: memref.store(x, buffer, [j]))
-        parallel_loop(
-            [0], [n], [1], lambda i: (memref.load(buffer, [i]), x), [(x, arith.addf), (x, arith.maximumf)]
-        )
+        parallel_loop([0], [n], [1], lambda i: (memref.load(buffer, [i]), x), [(x, arith.addf), (x, arith.maximumf)])
         positive = arith.cmpf("ogt", x, 0.0)
         if_else(positive, lambda: memref.store(0.0, buffer, [0]))
         if_else(positive, lambda: (x, n), lambda: (arith.negf(x), n))
@@ -155,7 +152,11 @@ def add_gpu(module: Module) -> None:
     kernels = GPUModule.make("kernels")
     module.body.append(kernels)
     kernel = GPUFunc.make(
-        "kernel", [buffer, INDEX], [workgroup((32,), F32)], [MemRefType((4,), F32, None, PRIVATE)], block_size=(64, 1, 1)
+        "kernel",
+        [buffer, INDEX],
+        [workgroup((32,), F32)],
+        [MemRefType((4,), F32, None, PRIVATE)],
+        block_size=(64, 1, 1),
     )
     kernels.body.append(kernel)
     with at_end(kernel.body):

@@ -1,4 +1,4 @@
-"""Checks that every op of the nd dialect passes, found through the registry: a new op is tested as soon as it exists."""
+"""Checks that every op of the nd dialect passes, found through the registry: a new op is tested at once."""
 
 from __future__ import annotations
 

@@ -1,0 +1,119 @@
+"""The reference interpreter: runs a module at any level, op by op, by what the ops say they mean.
+
+It is the oracle that the other backends are compared with, so it is made to be right and to notice mistakes, not to be
+fast: fresh buffers hold NaN, indices are checked, inputs and constants cannot be written to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dlir.backends.ref import buffers, control
+from dlir.backends.ref.code import drive
+from dlir.backends.ref.limits import MAX_BYTES, check_bytes
+from dlir.backends.ref.machine import Machine, Weights
+from dlir.ir.attributes import IntegerAttr
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
+from dlir.ir.errors import DlirError
+from dlir.ir.location import UNKNOWN
+from dlir.ir.types import MemRefType, ScalarType, ShapedType, Type
+
+#: The modules that say how ops with regions and buffers run.
+RUNNERS = (buffers, control)
+
+
+class Reference:
+    """A module to be interpreted; it must be verified, and must not change afterwards.
+
+    `weights` gives the array of a ``dense_resource`` by its name.  No single tensor or buffer may need more than
+    `max_bytes`.  Variables and globals keep what calls write to them.
+    """
+
+    def __init__(self, module: Module, weights: Weights | None = None, max_bytes: int = MAX_BYTES) -> None:
+        self._machine = Machine(module, weights, max_bytes)
+
+    def run(self, entry: str, inputs: Sequence[Any]) -> list[np.ndarray]:
+        """Call function `entry` with one array (or number) per input; returns one array per result.
+
+        Below level 3, the roles of buffers are attributes of the function's arguments: inputs (``dlir.input``) are
+        read-only unless they hold a result too, results (``dlir.result``) and the arena are made here.  Without roles, the
+        function gets copies of the inputs, in order.  DlirError for inputs that do not fit and whatever goes wrong.
+        """
+        machine = self._machine
+        function = machine.symbol(entry, Func, UNKNOWN)
+        frame = _Frame(machine, function, inputs)
+        machine.active.clear()
+        with np.errstate(all="ignore"):
+            returned = drive(machine.call(function, frame.arguments, function.location))
+        return frame.results(returned)
+
+
+class _Frame:
+    """The arguments of one call, by their roles."""
+
+    def __init__(self, machine: Machine, function: Func, inputs: Sequence[Any]) -> None:
+        self.machine = machine
+        self.function = function
+        self.inputs = inputs
+        self.destinations: dict[int, np.ndarray] = {}
+        roles = [function.arg_attributes(index) for index in range(len(function.type.inputs))]
+        self.has_roles = any(name in role for role in roles for name in _ROLES)
+        count = sum("dlir.input" in role for role in roles) if self.has_roles else len(roles)
+        if len(inputs) != count:
+            raise DlirError(f"'@{function.symbol}' takes {count} inputs, got {len(inputs)}", function.location)
+        self.arguments = [self._argument(index, role) for index, role in enumerate(roles)]
+
+    def _argument(self, index: int, role: dict[str, Any]) -> Any:
+        type = self.function.type.inputs[index]
+        name = self.function.body.args[index].name or str(index)
+        source = _number(role, "dlir.input") if self.has_roles else index
+        result = _number(role, "dlir.result")
+        if source is not None:
+            if not 0 <= source < len(self.inputs):
+                raise DlirError(f"argument '{name}' is input {source} of {len(self.inputs)}", self.function.location)
+            value = self._input(name, type, self.inputs[source], may_write=result is not None or not self.has_roles)
+        elif isinstance(type, MemRefType) and type.is_static:
+            value = self.machine.allocate(type.shape, type.dtype, self.function.location)  # type: ignore[arg-type]
+        else:
+            raise DlirError(f"argument '{name}' has no role that says what to give it", self.function.location)
+        if result is not None:
+            self.destinations[result] = value
+        return value
+
+    def _input(self, name: str, type: Type, given: Any, may_write: bool) -> Any:
+        """An input as a value of `type`."""
+        dtype = type.dtype if isinstance(type, ShapedType) else type
+        shape = type.shape if isinstance(type, ShapedType) else ()
+        if not isinstance(dtype, ScalarType):
+            raise DlirError(f"argument '{name}' of type {type} cannot be given", self.function.location)
+        array = np.asarray(given)
+        fits = array.ndim == len(shape) and all(want in (None, dim) for want, dim in zip(shape, array.shape))
+        if not fits or array.dtype != dtype.numpy:
+            found = f"{array.dtype} of shape {list(array.shape)}"
+            raise DlirError(f"argument '{name}' must be {type}, got {found}", self.function.location)
+        if not isinstance(type, ShapedType):
+            return array[()]
+        check_bytes(type.with_shape(array.shape), self.machine.max_bytes, self.function.location)
+        if may_write and isinstance(type, MemRefType):
+            return np.array(array, order="C")
+        shown = np.ascontiguousarray(array).reshape(array.shape).view()
+        shown.setflags(write=False)
+        return shown
+
+    def results(self, returned: Sequence[Any]) -> list[np.ndarray]:
+        """What the call gave: the destinations in the order of their numbers, then what the function returned."""
+        written = [self.destinations[number] for number in sorted(self.destinations)]
+        # What is returned may be a view of an input or of a constant.
+        return written + [np.array(value) for value in returned]
+
+
+_ROLES = ("dlir.input", "dlir.result", "dlir.arena")
+
+
+def _number(role: dict[str, Any], name: str) -> int | None:
+    found = role.get(name)
+    return found.value if isinstance(found, IntegerAttr) else None

@@ -1,0 +1,90 @@
+"""The ``fuse`` pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dlir.ir.core import Block, Operation
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.decompose import Decomposed
+from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.effects import is_removable
+from dlir.passes.kernels.cluster import Clustering
+from dlir.passes.kernels.expand import expand
+from dlir.passes.kernels.legality import check_static, is_fusible
+from dlir.passes.kernels.plan import Unfit
+from dlir.passes.kernels.regions import make_regions
+from dlir.passes.kernels.shadow import Shadow
+from dlir.passes.manager import Pass, option
+
+
+@dataclass
+class Fuse(Pass, name="fuse"):
+    """Group array ops into kernels: each op ends inside a `kernel.region`.
+
+    Pointwise ops join what they depend on, reductions over the same rows join each other, and a contraction takes the
+    pointwise ops on its result; views and constants are made again wherever they are used.  Regions that are there stay
+    as they are.
+    """
+
+    max_ops: int = option(64, "array ops in one kernel at most; 1: every op is a kernel", least=1)
+    max_buffers: int = option(32, "inputs and results of one kernel at most", least=2)
+
+    def run(self, module: Module) -> None:
+        for function in list(module.body.ops):
+            if isinstance(function, Func) and not function.is_declaration and "dlir.kernel" not in function.attributes:
+                for block in list(_blocks(function)):
+                    self._fuse(block)
+
+    def _fuse(self, block: Block) -> None:
+        _drop_unused(block)
+        ops = [op for op in block.ops if is_fusible(op)]
+        if not ops:
+            return
+        for op in ops:
+            check_static(op)
+        for op in ops:
+            self.stats["expanded"] += _expand_unless_kernel(op)
+        clustering = Clustering(block, self.max_ops, self.max_buffers)
+        clustering.run()
+        regions = make_regions(block, clustering)
+        self.stats["kernels"] += len(regions)
+
+
+def _blocks(function: Func) -> list[Block]:
+    """All blocks of a function that are not inside a region of its own kernels."""
+    found: list[Block] = []
+    waiting: list[Operation] = [function]
+    while waiting:
+        for region in waiting.pop().regions:
+            for block in region.blocks:
+                found.append(block)
+                waiting += [op for op in block.ops if op.regions and not isinstance(op, KernelRegion)]
+    return found
+
+
+def _drop_unused(block: Block) -> None:
+    for op in reversed(list(block.ops)):
+        if is_fusible(op) and not op.is_used and is_removable(op):
+            op.erase()
+
+
+def _expand_unless_kernel(op: Operation) -> int:
+    """Replace a composite that is more than one kernel by what it is made of; how many were replaced."""
+    count = 0
+    waiting = [op]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, Decomposed) and not _is_one_kernel(here):
+            waiting += reversed(expand(here))
+            count += 1
+    return count
+
+
+def _is_one_kernel(op: Operation) -> bool:
+    try:
+        Shadow([op]).plan({op: None}, [value for value in op.results if value.is_used])
+    except Unfit:
+        return False
+    return True

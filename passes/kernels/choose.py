@@ -1,0 +1,25 @@
+"""Choosing a schedule by a target's table."""
+
+from __future__ import annotations
+
+from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.errors import DlirError
+from dlir.ir.traversal import clone
+from dlir.passes.kernels.expand import expand_all
+from dlir.passes.kernels.plan import Unfit, plan_kernel
+from dlir.passes.targets import cpu, cuda
+
+_TARGETS = {"cpu": cpu.choose, "cuda": cuda.choose}
+
+
+def choose_schedule(region: KernelRegion, target: str) -> tuple[str, tuple[int, ...]]:
+    """The schedule and tile of a region for a target; DlirError if it cannot be one kernel."""
+    copy = clone(region)
+    try:
+        expand_all(copy.body)
+        plan = plan_kernel(copy.body.terminator.operands, lambda op: True)
+        return _TARGETS[target](plan)
+    except Unfit as reason:
+        raise DlirError(f"this region cannot be one kernel: {reason}", region.location) from None
+    finally:
+        copy.erase()

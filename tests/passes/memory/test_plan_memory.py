@@ -1,0 +1,182 @@
+"""plan-memory: results stay right with memory shared, and the numbers that it must reach."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from support import programs
+from support.buffers import into_regions, make_function, region, run_buffers, run_tensors
+
+from dlir.ir.attributes import UNIT
+from dlir.ir.builder import before
+from dlir.ir.ops import memref, nd
+from dlir.ir.traversal import clone, structurally_equal
+from dlir.ir.types import F32, F64, I32, MemRefType, TensorType
+from dlir.passes.manager import PassManager
+from dlir.passes.memory.report import memory_report
+
+TEN = TensorType((10,), F64)
+
+
+def plan(module, donate=()):
+    """The module bufferised and planned, and its memory report."""
+    source = clone(module)
+    function = module.body.first
+    if donate:
+        function.set_arg_attributes(
+            [{"dlir.donated": UNIT} if i in donate else {} for i in range(len(function.body.args))]
+        )
+    PassManager.from_text("bufferize,plan-memory").run(module)
+    return memory_report(source, module)
+
+
+def roles(module):
+    function = module.body.first
+    return [{k.removeprefix("dlir.") for k in function.arg_attributes(a.index)} for a in function.body.args]
+
+
+def multiply_add(fused: bool, both: bool = False):
+    """d = b * a + 1, as one kernel or two; `both` returns b * a, too."""
+
+    def whole(a, b):
+        if fused:
+
+            def body(x, y):
+                c = nd.mul(x, y)
+                return (c, nd.add(c, 1.0)) if both else nd.add(c, 1.0)
+
+            return region(body, b, a)
+        c = region(nd.mul, b, a)
+        d = region(lambda x: nd.add(x, 1.0), c)
+        return (c, d) if both else d
+
+    return make_function([TEN, TEN], whole, ["a", "b"])
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_multiply_add_takes_240_bytes_and_160_when_the_inputs_are_donated(fused):
+    kept = plan(multiply_add(fused))
+    assert (kept.naive, kept.planned, kept.lower_bound) == (320, 240, 240)
+    module = multiply_add(fused)
+    donated = plan(module, donate=(0, 1))
+    assert (donated.naive, donated.planned) == (320, 160)
+    assert roles(module)[1] == {"input", "name", "donated", "result"}, "the result lives in b's buffer"
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_returning_the_intermediate_value_costs_its_bytes(fused):
+    assert plan(multiply_add(fused, both=True)).planned == 320
+    assert plan(multiply_add(fused, both=True), donate=(1,)).planned == 240
+
+
+def layers(count: int, ops_per_kernel: int, width: int = 16):
+    """`count` layers of dense + sigmoid with a weight each."""
+    types = [TensorType((4, width), F32), *[TensorType((width, width), F32)] * count]
+    module = make_function(types, lambda x, *weights: [x := nd.sigmoid(nd.matmul(x, w)) for w in weights][-1])
+    into_regions(module.body.first, random.Random(0), most=1)
+    if ops_per_kernel == 2:
+        module = make_function(
+            types, lambda x, *ws: [x := region(lambda a, b: nd.sigmoid(nd.matmul(a, b)), x, w) for w in ws][-1]
+        )
+    return module
+
+
+@pytest.mark.parametrize("ops_per_kernel", [1, 2])
+@pytest.mark.parametrize("count", [2, 4, 16, 64])
+def test_layers_need_two_buffers_the_results_included(count, ops_per_kernel):
+    report = plan(layers(count, ops_per_kernel))
+    assert report.buffers == 2
+    assert report.planned - report.inputs == 2 * 4 * 16 * 4
+
+
+@pytest.mark.parametrize("count", [2, 5, 40])
+def test_a_chain_of_elementwise_ops_needs_only_the_result(count):
+    def chain(x):
+        for _ in range(count):
+            x = region(nd.tanh, x)
+        return x
+
+    report = plan(make_function([TEN], chain))
+    assert (report.buffers, report.planned) == (1, 160)
+
+
+def test_a_value_with_two_readers_is_not_overwritten():
+    def body(x):
+        a = region(nd.exp, x)
+        b = region(nd.neg, a)
+        return region(nd.add, a, b)
+
+    module = make_function([TEN], body)
+    x = np.linspace(-1, 1, 10)
+    assert plan(module).buffers == 2
+    (result,), _ = run_buffers(module.body.first, [x])
+    assert np.array_equal(result, np.exp(x) + -np.exp(x))
+
+
+def test_a_temporary_waits_in_a_donated_input_that_is_no_longer_needed():
+    def body(x, w):
+        for _ in range(3):
+            x = region(nd.matmul, x, w)
+        return x
+
+    square = TensorType((4, 4), F32)
+    assert plan(make_function([square, square], body), donate=(0,)).planned == 3 * 64
+
+
+def test_small_temporaries_fit_in_a_larger_result():
+    def body(x):
+        small = region(lambda a: nd.sum(a, axes=(1,)), x)
+        return region(lambda s, a: nd.add(a, nd.reshape(s, shape=(1, 8))), region(nd.neg, small), x)
+
+    square = TensorType((8, 8), F32)
+    module = make_function([square], body)
+    report = plan(module)
+    x = np.arange(64, dtype=np.float32).reshape(8, 8)
+    (result,), _ = run_buffers(module.body.first, [x])
+    assert np.array_equal(result, x - x.sum(axis=1)[None])
+    assert report.arena == 32, "the sums are live while the result is written"
+
+
+def test_buffers_of_other_element_types_share_the_arena_only():
+    def body(x):
+        counts = region(lambda a: nd.cast(a, dtype=I32), x)
+        return region(lambda c: nd.cast(c, dtype=F32), region(nd.neg, counts))
+
+    module = make_function([TensorType((10,), F32)], body)
+    report = plan(module)
+    assert (report.arena, report.buffers) == (40, 2)
+
+
+def test_an_alloc_of_unknown_size_is_left_alone():
+    module = make_function([TEN], lambda x: region(nd.exp, x))
+    PassManager.from_text("bufferize").run(module)
+    kernel_op = module.body.first.body.first
+    with before(kernel_op):
+        memref.alloc([memref.dim(kernel_op.operands[0], 0)], MemRefType((None,), F64))
+    PassManager.from_text("plan-memory").run(module)
+    assert any(op.name == "memref.alloc" for op in module.walk())
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_programs_keep_their_results(seed):
+    chance = random.Random(seed)
+    program = programs.make_program(seed, exact=True, size=chance.randint(3, 25))
+    module, function = program.module, program.module.body.first
+    donated = [i for i in range(len(program.types)) if chance.random() < 0.3]
+    inputs = programs.make_inputs(program, seed)
+    want = run_tensors(function, inputs)
+    into_regions(function, chance)
+    function.set_arg_attributes([{"dlir.donated": UNIT} if i in donated else {} for i in range(len(inputs))])
+    manager = PassManager.from_text("bufferize,plan-memory")
+    for item in manager.passes:
+        manager.run_pass(item, module)
+        got, after = run_buffers(module.body.first, inputs)
+        for w, g in zip(want, got, strict=True):
+            assert w.dtype == g.dtype and np.array_equal(w, g)
+        for number, (old, new) in enumerate(zip(inputs, after, strict=True)):
+            assert number in donated or np.array_equal(old, new), "an input was overwritten"
+        again = clone(module)
+        manager.run_pass(item, again)
+        assert structurally_equal(module, again), f"{item} changes its own output"

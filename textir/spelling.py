@@ -1,0 +1,179 @@
+"""How attributes, functions and modules are spelled.
+
+`spell` does not recurse, so that attributes of any depth can be printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dlir.ir.attributes import (
+    ArrayAttr,
+    Attribute,
+    DenseArrayAttr,
+    DictAttr,
+    StringAttr,
+    SymbolRefAttr,
+    TypeAttr,
+    UnitAttr,
+    spell_entry,
+    spell_symbol,
+)
+from dlir.ir.core import Operation
+from dlir.ir.op import Op
+from dlir.ir.schema import AttributeSpec
+from dlir.ir.types import I64, FunctionType, spell_results
+from dlir.textir.build.schema import SEGMENTS, filled
+from dlir.textir.names import Names
+
+_VISIBILITIES = ("private", "public", "nested")
+
+
+def spell(attribute: Attribute) -> str:
+    """The text of an attribute."""
+    if not isinstance(attribute, ArrayAttr | DictAttr):
+        return str(attribute)
+    out: list[str] = []
+    work: list[Any] = [attribute]
+    while work:
+        item = work.pop()
+        if isinstance(item, ArrayAttr):
+            work.append("]")
+            for number, inner in enumerate(reversed(item.items)):
+                work += [inner, ", "] if number < len(item.items) - 1 else [inner]
+            out.append("[")
+        elif isinstance(item, DictAttr):
+            work.append("}")
+            entries = sorted(item.items.items(), reverse=True)
+            for number, (name, inner) in enumerate(entries):
+                key = spell_entry(name, UNIT)
+                work += [key] if isinstance(inner, UnitAttr) else [inner, f"{key} = "]
+                if number < len(entries) - 1:
+                    work.append(", ")
+            out.append("{")
+        else:
+            out.append(str(item))
+    return "".join(out)
+
+
+UNIT = UnitAttr()
+
+
+def spell_pair(name: str, attribute: Attribute) -> str:
+    """One entry of a dictionary."""
+    key = spell_entry(name, UNIT)
+    return key if isinstance(attribute, UnitAttr) else f"{key} = {spell(attribute)}"
+
+
+def spell_dict(attributes: Mapping[str, Attribute]) -> str:
+    """A dictionary in the order given."""
+    return "{" + ", ".join([spell_pair(name, attribute) for name, attribute in attributes.items()]) + "}"
+
+
+def split_attributes(op: Operation) -> tuple[dict[str, Attribute], dict[str, Attribute]]:
+    """Attributes that belong to the op (MLIR's properties) in the schema's order, and the others by name."""
+    if not isinstance(op, Op):
+        return {}, dict(sorted(op.attributes.items()))
+    inherent = {name: op.attributes[name] for name in op.schema().attributes if name in op.attributes}
+    if SEGMENTS in op.attributes:
+        inherent[SEGMENTS] = op.attributes[SEGMENTS]
+    return inherent, {name: op.attributes[name] for name in sorted(op.attributes) if name not in inherent}
+
+
+# ---------------------------------------------------------------- the pretty form
+
+
+def pretty_attributes(op: Op) -> tuple[list[str], list[str]]:
+    """The ``@symbols`` of an op, and the entries of its dictionary."""
+    schema = op.schema()
+    inherent, others = split_attributes(op)
+    symbols = []
+    for spec in schema.symbols:
+        attribute = inherent.get(spec.name)
+        if not _is_symbol(spec, attribute):
+            # What stands before the operands is counted from the first symbol on, without gaps.
+            break
+        assert attribute is not None
+        symbols.append(spell_symbol(attribute.value) if spec.kind == "symbol" else str(attribute))
+        del inherent[spec.name]
+    segments = inherent.get(SEGMENTS)
+    if isinstance(segments, DenseArrayAttr) and list(segments.value) == filled(schema, len(op._uses)):
+        del inherent[SEGMENTS]
+    entries = []
+    for name, attribute in inherent.items():
+        spec = schema.attributes.get(name)
+        if isinstance(attribute, DenseArrayAttr) and attribute.type is I64 and spec and spec.kind == _INTEGERS:
+            entries.append(f"{spell_entry(name, UNIT)} = [{', '.join(map(str, attribute.value))}]")
+        else:
+            entries.append(spell_pair(name, attribute))
+    return symbols, entries + [spell_pair(name, attribute) for name, attribute in others.items()]
+
+
+_INTEGERS = "a list of integers"
+
+
+def _is_symbol(spec: AttributeSpec, attribute: Attribute | None) -> bool:
+    return isinstance(attribute, StringAttr if spec.kind == "symbol" else SymbolRefAttr)
+
+
+def module_head(op: Operation) -> str | None:
+    """A module up to its body, or None if it is not one that this form can say."""
+    attributes = dict(op.attributes)
+    name = attributes.pop("sym_name", None)
+    if len(op.regions) != 1 or len(op.regions[0].blocks) != 1 or op.regions[0].blocks[0].args:
+        return None
+    if not isinstance(name, StringAttr | None) or op._uses or op.results or op.successors:
+        return None
+    head = "module" if name is None else f"module {spell_symbol(name.value)}"
+    return head + (f" attributes {spell_dict(dict(sorted(attributes.items())))}" if attributes else "")
+
+
+def func_head(op: Operation, names: Names, loc: Callable[[Any], str]) -> str | None:
+    """A function up to its body, or None if it is not one that this form can say."""
+    attributes = dict(op.attributes)
+    name = attributes.pop("sym_name", None)
+    function_type = attributes.pop("function_type", None)
+    visibility = attributes.pop("sym_visibility", None)
+    type = function_type.value if isinstance(function_type, TypeAttr) else None
+    if not isinstance(name, StringAttr) or not isinstance(type, FunctionType) or len(op.regions) != 1:
+        return None
+    if op._uses or op.results or op.successors or (visibility is not None and visibility.value not in _VISIBILITIES):
+        return None
+    arguments = _argument_attributes(attributes.pop("arg_attrs", None), len(type.inputs))
+    results = _argument_attributes(attributes.pop("res_attrs", None), len(type.results))
+    if arguments is None or results is None or not _is_plain_entry(op, type):
+        return None
+    blocks = op.regions[0].blocks
+    if blocks:
+        inputs = [f"%{names.value(arg)}: {arg.type}{extra}{loc(arg.location)}" for arg, extra in zip(blocks[0].args, arguments)]
+    else:
+        inputs = [f"{input}{extra}" for input, extra in zip(type.inputs, arguments)]
+    head = "func.func " + (f"{visibility.value} " if visibility is not None else "")
+    head += f"{spell_symbol(name.value)}({', '.join(inputs)})"
+    if any(results):
+        head += f" -> ({', '.join(f'{result}{extra}' for result, extra in zip(type.results, results))})"
+    elif type.results:
+        head += f" -> {spell_results(type.results)}"
+    return head + (f" attributes {spell_dict(dict(sorted(attributes.items())))}" if attributes else "")
+
+
+def _is_plain_entry(op: Operation, type: FunctionType) -> bool:
+    """Whether a function's first block can have its arguments in the function's head."""
+    blocks = op.regions[0].blocks
+    if not blocks:
+        return True
+    entry = blocks[0]
+    is_target = any(entry in inner.successors for block in blocks for inner in block.ops)
+    return tuple(arg.type for arg in entry.args) == type.inputs and not (is_target and entry.args)
+
+
+def _argument_attributes(found: Attribute | None, count: int) -> list[str] | None:
+    """The dictionaries behind arguments or results, as text; None if the list is not one per argument or is all empty."""
+    if found is None:
+        return [""] * count
+    if not isinstance(found, ArrayAttr) or len(found.items) != count:
+        return None
+    if not all(isinstance(item, DictAttr) for item in found.items) or not any(item.value for item in found.items):
+        return None
+    return [f" {spell(item)}" if item.value else "" for item in found.items]
