@@ -133,19 +133,19 @@ def signature_lines(short: str, cls: type[Op]) -> list[str]:
     """One builder function."""
     schema = cls.schema()
     name = short + "_" * keyword.iskeyword(short)
+    if not schema.infers or cls.create.__func__ is not Op.create.__func__:  # type: ignore[attr-defined]
+        # It takes shorthands (a result type, a predicate's word, a number) that the schema does not know.
+        return ["    @staticmethod", f"    def {name}(*operands: Any, **keywords: Any) -> {returned(cls)}: ..."]
     positional, spread = [], False
-    for spec in schema.operands:
+    for number, spec in enumerate(schema.operands):
         operand = f"{spec.name}_" if keyword.iskeyword(spec.name) else spec.name
         if spec.spread:
             positional.append(f"*{operand}: Any")
             spread = True
         else:
-            positional.append(f"{operand}: Any" + (" = ..." if spec.kind != "one" else ""))
+            may_lack = all(later.kind != "one" for later in schema.operands[number:])
+            positional.append(f"{operand}: Any" + " = ..." * may_lack)
     keywords = [keyword_text(spec) for spec in schema.attributes.values()]
-    if not schema.infers:
-        keywords.append("result_types: Iterable[Type] | None = ...")
-    if schema.regions:
-        keywords.append("regions: Iterable[Region] = ...")
     keywords.append("location: Location | None = ...")
     separator = [] if spread else ["*"]
     arguments = ", ".join([*positional, *separator, *keywords])

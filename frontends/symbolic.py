@@ -47,7 +47,7 @@ class Node:
     def __str__(self) -> str:
         """The graph as text, one op a line, operands before their users."""
         names: dict[Node, str] = {}
-        lines = []
+        lines: list[str] = []
         for node in sorted_nodes([self]):
             names[node] = node.name or f"%{len(lines)}"
             if node.op not in ("variable", "constant"):
@@ -115,12 +115,12 @@ def _as_input(item: Any) -> Node | None:
     return item if item is None or isinstance(item, Node) else Constant(item)
 
 
-def Variable(name: str) -> Node:  # noqa: N802 - the name that the programming style gave it
+def Variable(name: str) -> Node:
     """An input called `name`."""
     return Node("variable", name=name)
 
 
-def Constant(value: Any) -> Node:  # noqa: N802
+def Constant(value: Any) -> Node:
     """A constant; a Python number takes the dtype of what it meets, as in NumPy."""
     value = value if isinstance(value, bool | int | float) else np.asarray(value)
     return Node("constant", attributes={"value": value}, name=str(value) if np.ndim(value) == 0 else "")

@@ -48,7 +48,7 @@ class Attribute:
         return self
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self._key == other._key)  # type: ignore[attr-defined]
+        return self is other or (type(self) is type(other) and self._key == other._key)
 
     def __hash__(self) -> int:
         return hash((type(self), self._key))
@@ -61,6 +61,8 @@ class _Interned(Attribute):
     """An attribute that exists once per key, so that equality is identity."""
 
     __slots__ = ("_ident", "_text")
+    _ident: Any
+    _text: str
     _instances: ClassVar[dict[tuple[Any, ...], Any]] = {}
 
     @classmethod
@@ -106,6 +108,7 @@ class BoolAttr(_Interned):
     """``true`` / ``false``."""
 
     __slots__ = ("_value",)
+    _value: Any
 
     def __new__(cls, value: bool) -> BoolAttr:
         return cls._intern(bool(value), "true" if value else "false", _value=bool(value))
@@ -119,6 +122,7 @@ class IntegerAttr(_Interned):
     """``3 : i64``; the type is left out in text when it is i64."""
 
     __slots__ = ("_value", "type")
+    _value: Any
     type: Type
 
     def __new__(cls, value: int, type: Type = I64) -> Any:
@@ -137,6 +141,7 @@ class FloatAttr(_Interned):
     """``1.000000e-05 : f32``; the type is left out in text when it is f64."""
 
     __slots__ = ("_value", "type")
+    _value: Any
     type: Type
 
     def __new__(cls, value: float, type: Type = F64) -> FloatAttr:
@@ -155,6 +160,7 @@ class StringAttr(_Interned):
     """``"text"``."""
 
     __slots__ = ("_value",)
+    _value: Any
 
     def __new__(cls, value: str) -> StringAttr:
         return cls._intern(value, quote(value), _value=value)
@@ -182,6 +188,7 @@ class TypeAttr(_Interned):
     """A type as an attribute."""
 
     __slots__ = ("_value",)
+    _value: Any
 
     def __new__(cls, value: Type) -> TypeAttr:
         return cls._intern(value, str(value), _value=value)
@@ -209,6 +216,7 @@ class LocationAttr(_Interned):
     """``loc(...)`` as an attribute."""
 
     __slots__ = ("_value",)
+    _value: Any
 
     def __new__(cls, value: Location) -> LocationAttr:
         return cls._intern(value, f"loc({value})", _value=value)
@@ -222,6 +230,7 @@ class DenseArrayAttr(_Interned):
     """``array<i64: 1, 2>``: a flat list of numbers of one type; `value` is a tuple."""
 
     __slots__ = ("_value", "type")
+    _value: Any
     type: Type
 
     def __new__(cls, values: Iterable[Any], type: Type = I64) -> DenseArrayAttr:

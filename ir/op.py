@@ -71,6 +71,8 @@ class Op(Operation):
     terminated_by: ClassVar[str | None] = None
     #: The op class in whose region this op must stand.
     parent_name: ClassVar[str | tuple[str, ...] | None] = None
+    #: Attributes of the schema that upstream keeps with the discardable ones, not with the op's properties.
+    discardable: ClassVar[tuple[str, ...]] = ()
     _schema: ClassVar[Schema | None] = None
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:

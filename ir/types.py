@@ -27,11 +27,16 @@ class Type:
         found = Type._instances.get(key)
         if found is None:
             found = object.__new__(cls)
-            for name, value in zip(cls.__slots__, fields, strict=True):
+            for name, value in zip(cls._fields(), fields, strict=True):
                 object.__setattr__(found, name, value)
             object.__setattr__(found, "_text", found._spell())
             found = Type._instances.setdefault(key, found)
         return found
+
+    @classmethod
+    def _fields(cls) -> tuple[str, ...]:
+        """The names of the constructor's arguments, in order."""
+        return tuple(cls.__slots__)
 
     @classmethod
     def _normalize(cls, *fields: Any) -> tuple[Any, ...]:
@@ -50,7 +55,7 @@ class Type:
         return self._text
 
     def __reduce__(self) -> Any:
-        return (type(self), tuple(getattr(self, name) for name in self.__slots__))
+        return (type(self), tuple(getattr(self, name) for name in self._fields()))
 
     def __copy__(self) -> Type:
         return self
@@ -169,12 +174,12 @@ class ShapedType(Type):
 
     def with_shape(self, shape: Shape) -> Any:
         """The same type with another shape."""
-        rest = [getattr(self, name) for name in self.__slots__[2:]]
+        rest = [getattr(self, name) for name in self._fields()[2:]]
         return type(self)(shape, self.dtype, *rest)
 
     def with_dtype(self, dtype: Type) -> Any:
         """The same type with another element type."""
-        rest = [getattr(self, name) for name in self.__slots__[2:]]
+        rest = [getattr(self, name) for name in self._fields()[2:]]
         return type(self)(self.shape, dtype, *rest)
 
     def _dims(self) -> str:

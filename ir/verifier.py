@@ -62,9 +62,9 @@ def check_schema(op: Op) -> None:
             listed = ", ".join(map(repr, found.choices))
             hint = did_you_mean(str(attribute.value), map(str, found.choices))
             raise InferError(f"attribute '{name}' must be one of {listed}, got {attribute}", hint=hint)
-    for name, spec in schema.attributes.items():
-        if spec.required and name not in op.attributes:
-            raise InferError(f"needs attribute '{name}' ({spec.kind})")
+    for name, wanted in schema.attributes.items():
+        if wanted.required and name not in op.attributes:
+            raise InferError(f"needs attribute '{name}' ({wanted.kind})")
     if len(op.regions) != len(schema.regions) and not schema.variadic_regions:
         raise InferError(f"takes {len(schema.regions)} regions, got {len(op.regions)}")
     if schema.infers:

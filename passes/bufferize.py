@@ -135,7 +135,7 @@ class _Rewrite:
 
     def _rewrite_read(self, op: Operation) -> None:
         value = op.results[0]
-        place = memref.get_global(_memref(value.type), name=op.get("variable"))
+        place = memref.get_global(name=op.get("variable"), result_types=[_memref(value.type)])
         place.name = value.name
         self.views[value] = self.places[self.assignment.buffers[value]] = place
 
@@ -150,7 +150,7 @@ class _Rewrite:
         for value in op.results:
             buffer = self.assignment.buffers[value]
             if buffer not in self.places:
-                place = memref.alloc(_memref(buffer.type), alignment=ALIGNMENT)
+                place = memref.alloc(alignment=ALIGNMENT, result_types=[_memref(buffer.type)])
                 place.name = value.name
                 self.places[buffer] = place
                 self.stats["allocs"] += 1

@@ -61,7 +61,12 @@ def _inline(call: Call, callee: Func) -> None:
         call.parent.insert_before(call, op)
         for inner in op.walk():
             inner.location = CallSiteLoc(inner.location, call.location) if call.location != UNKNOWN else inner.location
-    call.replace_by([mapping.value(value) for value in result.operands])
+    values = [mapping.value(value) for value in result.operands]
+    for value, old in zip(values, call.results, strict=True):
+        # The caller's name says more here than the callee's; a value that was the caller's own has one already.
+        if old.name is not None and value not in call.operands:
+            value.name = old.name
+    call.replace_by(values)
 
 
 def _callees_first(functions: dict[str, Func]) -> list[Func]:

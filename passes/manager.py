@@ -141,7 +141,7 @@ def _make_pass(name: str, options: str) -> Pass:
             known = ", ".join(fields) or "none"
             hint = did_you_mean(key, fields) or f"options of '{name}': {known}"
             raise DlirError(f"pass '{name}' has no option '{key}'", hint=hint)
-        if key in values:
+        if fields[key].name in values:
             raise DlirError(f"option '{key}' of pass '{name}' is given twice")
         item = fields[key]
         values[item.name] = _convert(name, item, hints[item.name], text if equals else None)

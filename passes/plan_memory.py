@@ -104,7 +104,7 @@ def _place(function: Func, allocs: list[Operation], hosts: list[Value], packing:
         old = alloc.results[0]
         with before(alloc):
             if host is None:
-                place = memref.view(arena, shifts[offset], old.type)
+                place = memref.view(arena, shifts[offset], result_types=[old.type])
                 place.name = old.name
             else:
                 place = reshaped(hosts[host], old.shape, old.name)

@@ -66,8 +66,9 @@ def make_tables(grammar: str) -> dict[str, Any]:
         "start": {name: numbers[state] for name, state in table.start_states.items()},
         "end": {name: numbers[state] for name, state in table.end_states.items()},
     }
-    _shorten(tables)
-    return tables
+    lists = {number for number, rule in enumerate(parser.rules) if rule.expansion[0].name == rule.origin.name}
+    _shorten(tables, lists)
+    return _renumbered(tables)
 
 
 def _rule(rule: Any) -> list[Any]:
@@ -88,31 +89,46 @@ def _rule(rule: Any) -> list[Any]:
     return [rule.origin.name, action, len(rule.expansion), parts]
 
 
-def _shorten(tables: dict[str, Any]) -> None:
+def _shorten(tables: dict[str, Any], lists: set[int]) -> None:
     """Take out reductions that do nothing but change the state.
 
-    A rule that hands on its only symbol: the state before it can go straight to the one after it.  A list whose elements
-    are not kept: having read one more, the parser is in the state in which it was before it.
+    A rule that hands on its only symbol: the state before it can go straight to the one after it.  A list (a rule that
+    starts with itself) whose elements are not kept: having read one more, the parser is where it was before.
     """
     defaults = [default_rule(row) for row in tables["actions"]]
     for row, goto in zip(tables["actions"], tables["gotos"], strict=True):
         for edges in (row, goto):
             for symbol, target in list(edges.items()):
-                edges[symbol] = _final(tables, defaults, goto, target, is_goto=edges is goto)
+                while target >= 0 and (rule := defaults[target]) is not None:
+                    origin, action, size, _ = tables["rules"][rule]
+                    if action is None and size == 1:
+                        target = goto[origin]
+                    elif action is None and size == 2 and rule in lists and edges is goto:
+                        target = STAY
+                    else:
+                        break
+                edges[symbol] = target
 
 
-def _final(tables: dict[str, Any], defaults: list[int | None], goto: dict[str, int], target: int, is_goto: bool) -> int:
-    while target >= 0 and (rule := defaults[target]) is not None:
-        origin, action, size, _ = tables["rules"][rule]
-        if action is not None:
-            break
-        if size == 1 and origin in goto:
-            target = goto[origin]
-        elif size == 2 and is_goto and tables["rules"][rule][3] == [0, 1]:
-            return STAY
-        else:
-            break
-    return target
+def _renumbered(tables: dict[str, Any]) -> dict[str, Any]:
+    """The tables with states numbered in the order in which they are reached, which does not depend on lark's sets."""
+    order = {tables["start"][name]: None for name in STARTS}
+    for state in (reached := list(order)):
+        for edges in (tables["actions"][state], tables["gotos"][state]):
+            for _, target in sorted(edges.items()):
+                if target >= 0 and target not in order:
+                    order[target] = None
+                    reached.append(target)
+    numbers = {state: number for number, state in enumerate(order)}
+    moved = {
+        name: [
+            {symbol: numbers.get(target, target) for symbol, target in sorted(tables[name][state].items())}
+            for state in order
+        ]
+        for name in ("actions", "gotos")
+    }
+    ends = {name: {start: numbers[state] for start, state in tables[name].items()} for name in ("start", "end")}
+    return {**tables, **moved, **ends}
 
 
 def main() -> None:

@@ -13,6 +13,10 @@ from dlir.textir.names import Names
 from dlir.textir.spelling import func_head, module_head, pretty_attributes, spell_dict, split_attributes
 
 
+#: Ops with a form of their own; one that it cannot say is printed in the generic form.
+OWN_FORMS = ("builtin.module", "func.func")
+
+
 def print_module(op: Operation, generic: bool = False, locations: bool = False) -> str:
     """The text of a module (or any op), ending in a newline.
 
@@ -91,13 +95,16 @@ class _Printer:
 
     def _ends(self, op: Operation) -> tuple[str, str]:
         """What stands before the regions of an op, and what behind them."""
-        head, tail = self._generic_ends(op) if self.generic or not isinstance(op, Op) else self._pretty_ends(op)
+        is_generic = self.generic or not isinstance(op, Op) or op.name in OWN_FORMS
+        head, tail = self._generic_ends(op) if is_generic else self._pretty_ends(op)  # type: ignore[arg-type]
         self.defined.update(op.results)
         return head, tail
 
     def _generic_ends(self, op: Operation) -> tuple[str, str]:
         head = f"{self.names.results(op)}{quote(op.name)}({self._operands(op)}){self._successors(op)}"
         inherent, others = split_attributes(op)
+        moved = {name: inherent.pop(name) for name in getattr(op, "discardable", ()) if name in inherent}
+        others = dict(sorted((moved | others).items())) if moved else others
         if inherent:
             head += f" <{spell_dict(inherent)}>"
         inputs = ", ".join([str(use.value.type) for use in op._uses])

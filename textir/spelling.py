@@ -169,11 +169,15 @@ def _is_plain_entry(op: Operation, type: FunctionType) -> bool:
 
 
 def _argument_attributes(found: Attribute | None, count: int) -> list[str] | None:
-    """The dictionaries behind arguments or results, as text; None if the list is not one per argument or is all empty."""
+    """The dictionaries behind arguments or results, as text; None if the list is not one per argument.
+
+    An empty dictionary is only written out when all are, since their list would be lost otherwise.
+    """
     if found is None:
         return [""] * count
-    if not isinstance(found, ArrayAttr) or len(found.items) != count:
+    if not isinstance(found, ArrayAttr) or len(found.items) != count or count == 0:
         return None
-    if not all(isinstance(item, DictAttr) for item in found.items) or not any(item.value for item in found.items):
+    if not all(isinstance(item, DictAttr) for item in found.items):
         return None
-    return [f" {spell(item)}" if item.value else "" for item in found.items]
+    all_empty = not any(item.items for item in found.items)  # type: ignore[attr-defined]
+    return [f" {spell(item)}" if all_empty or item.items else "" for item in found.items]  # type: ignore[attr-defined]

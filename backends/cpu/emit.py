@@ -20,6 +20,7 @@ from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.memref import GetGlobal, Global
 from dlir.ir.errors import DlirError
 from dlir.ir.types import MemRefType
+from dlir.passes.kernels.overlap_cuda import overlapping
 
 ENTRY = "dlir.entry"
 HANDLERS: dict[str, Handler] = {
@@ -60,6 +61,7 @@ class ModuleEmitter:
         self._entry = entry
         self._attributes = attributes
         self._symbols: dict[str, Operation] = {op.get("sym_name"): op for op in module.body.ops}
+        self._shared = _shared_arguments(module)
         self._functions: dict[Func, str] = {}
         self._waiting: list[Func] = []
         self._texts: list[str] = []
@@ -154,7 +156,7 @@ class ModuleEmitter:
         parameters = []
         for index, arg in enumerate(function.body.args):
             f.names[arg] = f"%a{index}"
-            may_alias = not is_kernel or "dlir.inplace" in function.arg_attributes(index)
+            may_alias = not is_kernel or (function.symbol, index) in self._shared
             parameters.append(f"{_parameter_type(function, arg.type, may_alias)} %a{index}")
         terminator = f.run(function.body)
         if function is self._entry and self._scratch_bytes:
@@ -197,6 +199,15 @@ def _check_entry(entry: Func) -> None:
             raise DlirError(message, arg.location, hint="run bufferize first")
     if entry.type.results:
         raise DlirError(f"'@{entry.symbol}' returns values instead of writing them to buffers", entry.location)
+
+
+def _shared_arguments(module: Module) -> set[tuple[str, int]]:
+    """The callees and argument numbers of memrefs that share memory with another argument of some call."""
+    shared: set[tuple[str, int]] = set()
+    for op in module.walk():
+        if isinstance(op, Call):
+            shared.update((op["callee"], number) for pair in overlapping(op.operands) for number in pair)
+    return shared
 
 
 def _parameter_type(function: Func, type_: object, may_alias: bool) -> str:

@@ -40,8 +40,9 @@ class Reference:
         """Call function `entry` with one array (or number) per input; returns one array per result.
 
         Below level 3, the roles of buffers are attributes of the function's arguments: inputs (``dlir.input``) are
-        read-only unless they hold a result too, results (``dlir.result``) and the arena are made here.  Without roles, the
-        function gets copies of the inputs, in order.  DlirError for inputs that do not fit and whatever goes wrong.
+        read-only unless they are donated or hold a result too, results (``dlir.result``) and the arena are made here.
+        Without roles, the function gets copies of the inputs, in order.  DlirError for inputs that do not fit and
+        whatever goes wrong.
         """
         machine = self._machine
         function = machine.symbol(entry, Func, UNKNOWN)
@@ -75,7 +76,8 @@ class _Frame:
         if source is not None:
             if not 0 <= source < len(self.inputs):
                 raise DlirError(f"argument '{name}' is input {source} of {len(self.inputs)}", self.function.location)
-            value = self._input(name, type, self.inputs[source], may_write=result is not None or not self.has_roles)
+            may_write = result is not None or "dlir.donated" in role or not self.has_roles
+            value = self._input(name, type, self.inputs[source], may_write)
         elif isinstance(type, MemRefType) and type.is_static:
             value = self.machine.allocate(type.shape, type.dtype, self.function.location)  # type: ignore[arg-type]
         else:

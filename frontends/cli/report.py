@@ -56,7 +56,8 @@ class Report:
             start = time.perf_counter()
             call()
             times.append(time.perf_counter() - start)
-        self.line("time", f"{human_seconds(statistics.median(times))} a batch (median of {runs}, best {human_seconds(min(times))})")
+        median, best = human_seconds(statistics.median(times)), human_seconds(min(times))
+        self.line("time", f"{median} a batch (median of {runs}, best {best})")
 
     def accuracy(self, outputs: Outputs) -> bool:
         """Predictions against the labels, and against those of whoever trained the network."""

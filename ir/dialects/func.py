@@ -70,7 +70,8 @@ class Func(Op, name="func.func"):
     def arg_attributes(self, index: int) -> dict:
         """The attributes of argument `index`; changes go through `set_arg_attributes`."""
         found = self.attributes.get("arg_attrs")
-        return dict(found.items[index].items) if isinstance(found, ArrayAttr) else {}
+        entry = found.items[index] if isinstance(found, ArrayAttr) else None
+        return dict(entry.items) if isinstance(entry, DictAttr) else {}
 
     def set_arg_attributes(self, attributes: list[dict]) -> None:
         """Set the attributes of all arguments."""

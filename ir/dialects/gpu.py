@@ -15,7 +15,7 @@ from dlir.ir.dialects.enums import WordOp, Words
 from dlir.ir.dialects.regions import only_block, spell
 from dlir.ir.dialects.scalars import numbers_to_constants
 from dlir.ir.errors import DlirError, InferError
-from dlir.ir.op import INDEX, IO, READ, WRITE, Declared, Op, Scalar, Symbol, SymbolRef, Type
+from dlir.ir.op import INDEX, IO, READ, WRITE, Op, Scalar, Symbol, SymbolRef, Type
 from dlir.ir.types import I1, I32, FunctionType, MemRefType, Shape
 
 #: Memory spaces of memrefs: shared by the threads of a block, and private to one.
@@ -39,12 +39,12 @@ class GPUModule(Op, name="gpu.module"):
     is_graph = True
 
     @staticmethod
-    def infer(*, sym_name: Symbol, bodyRegion: Region) -> Declared: ...  # type: ignore[empty-body]
+    def infer(*, sym_name: Symbol, bodyRegion: Region) -> None: ...
 
     @classmethod
     def make(cls, name: str) -> GPUModule:
         """A module with nothing in it, not inserted anywhere."""
-        return cls.create(result_types=(), regions=[Region([Block()])], sym_name=name)
+        return cls.create(regions=[Region([Block()])], sym_name=name)
 
     def verify(self) -> None:
         only_block(self)
@@ -59,9 +59,10 @@ class GPUFunc(Op, name="gpu.func"):
     is_isolated = True
     terminated_by = "gpu.return"
     parent_name = "gpu.module"
+    discardable = ("sym_name", "workgroup_attributions")
 
     @staticmethod
-    def infer(  # type: ignore[empty-body]
+    def infer(
         *,
         sym_name: Symbol,
         function_type: FunctionType,
@@ -73,7 +74,7 @@ class GPUFunc(Op, name="gpu.func"):
         known_block_size: Attribute | None = None,
         known_grid_size: Attribute | None = None,
         body: Region,
-    ) -> Declared: ...
+    ) -> None: ...
 
     @classmethod
     def make(
@@ -87,7 +88,6 @@ class GPUFunc(Op, name="gpu.func"):
         """A kernel with an entry block and no ops yet, not inserted anywhere; `block_size` (x, y, z) if it is known."""
         inputs, shared = tuple(inputs), tuple(shared)
         op = cls.create(
-            result_types=(),
             regions=[Region([Block([*inputs, *shared, *private])])],
             sym_name=name,
             function_type=FunctionType(inputs, ()),
@@ -155,7 +155,7 @@ class LaunchFunc(Op, name="gpu.launch_func"):
     effects = frozenset({READ, WRITE, IO})
 
     @staticmethod
-    def infer(  # type: ignore[empty-body]
+    def infer(
         asyncDependencies: tuple[Type, ...],
         gridSizeX: Scalar,
         gridSizeY: Scalar,
@@ -171,7 +171,7 @@ class LaunchFunc(Op, name="gpu.launch_func"):
         asyncObject: Type | None,
         *,
         kernel: SymbolRef,
-    ) -> Declared: ...
+    ) -> None: ...
 
     @property
     def grid(self) -> tuple[Any, ...]:
@@ -213,7 +213,7 @@ def launch(
 
     sizes = [as_index(size) for dims in (grid, block) for size in [*dims, 1, 1, 1][:3]]
     groups = [(), *sizes, None, None, None, dynamic_shared_memory, tuple(arguments), None]
-    return insert(LaunchFunc.create(*groups, kernel=SymbolRef(kernel), result_types=()))
+    return insert(LaunchFunc.create(*groups, kernel=SymbolRef(kernel)))
 
 
 # ---------------------------------------------------------------- where a thread is

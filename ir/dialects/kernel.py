@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dlir.ir.core import Region
 from dlir.ir.errors import DlirError
 from dlir.ir.op import READ, WRITE, Declared, Op, Type
-from dlir.ir.types import MemRefType, TensorType
+from dlir.ir.types import MemRefType, ShapedType, TensorType
 
 
 class KernelRegion(Op, name="kernel.region"):
@@ -57,8 +59,13 @@ class KernelRegion(Op, name="kernel.region"):
                 raise DlirError(f"operand {value.type} does not fit block argument {arg.type}", self.location)
         yielded = self.body.terminator.operand_types
         targets = [value.type for value in self.destinations] if self.is_bufferized else list(self.result_types)
-        if [(t.shape, t.dtype) for t in yielded] != [(t.shape, t.dtype) for t in targets]:
+        if [_extent(t) for t in yielded] != [_extent(t) for t in targets]:
             raise DlirError("kernel.yield does not give what the region's results are", self.location)
+
+
+def _extent(type: Type) -> Any:
+    """What a tensor and the memref that holds it have in common."""
+    return (type.shape, type.dtype) if isinstance(type, ShapedType) else type
 
 
 class Yield(Op, name="kernel.yield"):

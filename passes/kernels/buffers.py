@@ -61,11 +61,11 @@ class Buffers:
         self, emitter: Emitter, buffer: Value, index: Sequence[AffineExpr]
     ) -> tuple[Value, Sequence[AffineExpr]]:
         """The buffer and index to use: those given, or the flat view and a position that divides less."""
-        divisions = sum(map(_divisions, index))
-        if not divisions or buffer.rank < 2:
+        before = sum(map(divisions, index))
+        if not before or buffer.rank < 2:
             return buffer, index
         position = linearize(index, buffer.shape)
-        if _divisions(position) >= divisions:
+        if divisions(position) >= before:
             return buffer, index
         return self._flattened(emitter, buffer), [position]
 
@@ -79,7 +79,7 @@ class Buffers:
 
 def folds(index: Sequence[AffineExpr], shape: Sequence[int]) -> bool:
     """Whether an element can be addressed without dividing: as it is, or as a position in the flat buffer."""
-    return not any(map(_divisions, index)) or not _divisions(linearize(index, shape))
+    return not any(map(divisions, index)) or not divisions(linearize(index, shape))
 
 
 def stride_of(index: Sequence[AffineExpr], shape: Sequence[int], number: int) -> int | None:
@@ -90,7 +90,7 @@ def stride_of(index: Sequence[AffineExpr], shape: Sequence[int], number: int) ->
     return position.coefficient(number)
 
 
-def _divisions(expr: AffineExpr) -> int:
+def divisions(expr: AffineExpr) -> int:
     """How many quotients and remainders an expression holds."""
     count = 0
     stack = [expr]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dlir.ir.affine import AffineExpr, delinearize, dims
 from dlir.ir.core import Value
-from dlir.passes.kernels.buffers import folds
+from dlir.passes.kernels.buffers import divisions, folds
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Emitter
 from dlir.passes.kernels.plan import Loop, Plan
@@ -83,10 +83,6 @@ def _is_smooth(loop: Loop, fixed: Sequence[int], grid: Grid, shapes: Callable[[i
 
     for (value, index), is_exact in loop.demand.accesses():
         found = at(index)
-        if any(map(_divides, found)) and (is_exact or not folds(found, value.shape)):
+        if any(map(divisions, found)) and (is_exact or not folds(found, value.shape)):
             return False
     return all(folds(at(index), shapes(number)) for number, index in loop.outputs)
-
-
-def _divides(expr: AffineExpr) -> bool:
-    return not folds([expr], [1])

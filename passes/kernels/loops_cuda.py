@@ -6,12 +6,12 @@ Loops are rewritten in place: their bodies move, nothing is copied.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from dlir.ir.builder import at_end, before
+from dlir.ir.builder import at_end, before, insert
 from dlir.ir.core import Block, Region, Value
 from dlir.ir.dialects.arith import constant_value
-from dlir.ir.dialects.scf import For, Parallel, as_index, for_loop
+from dlir.ir.dialects.scf import For, Parallel, Yield, as_index, for_loop
 from dlir.ir.ops import arith
 from dlir.ir.ops import math as math_ops
 from dlir.ir.traversal import Mapping, clone_ops
@@ -109,8 +109,6 @@ def distribute(loop: Parallel, first: Number, step: Number, inits: Sequence[Valu
         bounds = [as_index(bound) for bound in (first, box.total(), step)]
         with at_end(body, loop.location):
             results = _move_body(loop, box.counters(body.args[0]), body.args[1:], body)
-            from dlir.ir.dialects.scf import Yield
-
             Yield.build(*results)
         found = For.create(*bounds, *inits, regions=[Region([body])], location=loop.location)
         assert loop.parent is not None
@@ -161,8 +159,6 @@ def _move_body(loop: Parallel, counters: Sequence[Value], carried: Sequence[Valu
 def combine(region: Region, one: Value, two: Value) -> Value:
     """What a region of ``scf.reduce`` makes of two values, emitted at the insertion point."""
     mapping = Mapping(dict(zip(region.block.args, (one, two))))
-    from dlir.ir.builder import insert
-
     for op in clone_ops(region.block.ops, mapping):
         if op.is_terminator:
             return op.operands[0]
@@ -171,7 +167,7 @@ def combine(region: Region, one: Value, two: Value) -> Value:
 
 
 def _accumulate(region: Region, carried: Value, value: Value) -> Value:
-    """One more value into a running total; a product into a sum rounds once, which doubles the speed of sums of products."""
+    """One more value into a running total.  Adding a product rounds once: sums of products run at twice the speed."""
     product = value.defining_op
     if (
         combining_op(region) == "arith.addf"
@@ -193,6 +189,3 @@ def combining_op(region: Region) -> str | None:
     if set(first.operands) != set(region.block.args) or ending.operands[0] is not first.results[0]:
         return None
     return first.name
-
-
-Emit = Callable[[], None]

@@ -145,6 +145,8 @@ def _is_bijection(index: Index, extents: Sequence[int], shape: Sequence[int]) ->
     """Whether `index` takes each value of `shape` once: sizes agree and each point has a position of its own."""
     if math.prod(extents) != math.prod(shape):
         return False
+    if 0 in shape:
+        return True
     position = linearize(index, shape)
     strides = sorted((abs(position.coefficient(i)), extent) for i, extent in enumerate(extents) if extent != 1)
     reach = 1

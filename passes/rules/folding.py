@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from dlir.ir.op import Op, spread_groups
+from dlir.ir.op import Op
 from dlir.ir.registry import dialect_ops
 from dlir.ir.types import TensorType
 from dlir.passes.rewriter import Pattern
@@ -23,17 +21,10 @@ def fold_constants(op: Any) -> list[Any] | None:
     types = [result.type for result in op.results]
     if not all(isinstance(t, TensorType) and t.is_static and t.nbytes <= FOLD_LIMIT for t in types):
         return None
-    constants = {value: elements_of(value) for value in op.operands}
-    if any(found is None or found.type.nbytes > FOLD_LIMIT for found in constants.values()):
+    constants = [elements_of(value) for value in op.operands]
+    if any(found is None or found.type.nbytes > FOLD_LIMIT for found in constants):
         return None
-    groups = [
-        tuple(constants[v].value for v in g) if isinstance(g, tuple) else None if g is None else constants[g].value
-        for g in op.groups
-    ]
-    with np.errstate(all="ignore"):
-        arrays = op.eval(*spread_groups(op.schema(), groups), **op.keywords)
-    if not isinstance(arrays, tuple):
-        arrays = (arrays,)
+    arrays = op.evaluate([found.value for found in constants if found is not None])
     return [constant(array, type) for array, type in zip(arrays, types, strict=True)]
 
 

@@ -8,15 +8,15 @@ import pytest
 from dlir.frontends.symbolic import Node, Variable, compile, nd
 
 
-def ExpLayer(x: Node) -> Node:  # noqa: N802 - the essay's names
+def ExpLayer(x: Node) -> Node:
     return nd.exp(x)
 
 
-def AddScalarLayer(x: Node, scalar: float) -> Node:  # noqa: N802
+def AddScalarLayer(x: Node, scalar: float) -> Node:
     return x + scalar
 
 
-def EWiseDivisionLayer(a: float, b: Node) -> Node:  # noqa: N802
+def EWiseDivisionLayer(a: float, b: Node) -> Node:
     return a / b
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.errors import DlirError
-from dlir.passes.manager import BrokenModule, Pass, PassManager, find_pass, parse_pipeline
-from dlir.passes.manager import PASSES
+from dlir.passes.manager import PASSES, BrokenModule, Pass, PassManager, find_pass, parse_pipeline
 from dlir.passes.pipelines import PIPELINES, pipeline_for
 
 
@@ -58,13 +59,14 @@ def test_the_named_pipelines_parse(level, target):
 
 
 def test_a_pass_that_breaks_the_module_is_named():
+    @dataclass
     class Vandal(Pass, name="vandal"):
         """Makes an invalid module."""
 
         def run(self, module):
             from dlir.ir.dialects.func import Func
 
-            module.body.append(Func.make("f"))
+            module.body.append(Func.make("f", []))
 
     with pytest.raises(BrokenModule, match="vandal"):
         PassManager([Vandal()]).run(Module.empty())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -133,21 +134,22 @@ class Maker:
         make = None
         if kind == "transpose":
             perm = tuple(rng.sample(range(a.rank), a.rank))
-            make = lambda: nd.transpose(a, perm=perm)
+            make = partial(nd.transpose, a, perm=perm)
         elif kind == "reshape":
-            make = lambda: nd.reshape(a, shape=(math.prod(shape),) if rng.random() < 0.5 else (1, *shape))
+            flat = rng.random() < 0.5
+            make = partial(nd.reshape, a, shape=(math.prod(shape),) if flat else (1, *shape))
         elif kind == "broadcast" and math.prod(shape) < 100:
-            make = lambda: nd.broadcast_to(a, shape=(2, *shape))
+            make = partial(nd.broadcast_to, a, shape=(2, *shape))
         elif kind == "slice" and a.rank:
             start = tuple(rng.randint(0, extent) for extent in shape)
             stop = tuple(rng.randint(low, extent) for low, extent in zip(start, shape, strict=True))
             step = tuple(rng.randint(1, 2) for _ in shape)
-            make = lambda: nd.slice(a, start=start, stop=stop, step=step)
+            make = partial(nd.slice, a, start=start, stop=stop, step=step)
         elif kind == "concat" and a.rank:
-            make = lambda: nd.concat(a, a, axis=rng.randrange(a.rank))
+            make = partial(nd.concat, a, a, axis=rng.randrange(a.rank))
         elif kind == "pad" and a.rank:
             low, high = (tuple(rng.randint(0, 2) for _ in shape) for _ in range(2))
-            make = lambda: nd.pad(a, low=low, high=high)
+            make = partial(nd.pad, a, low=low, high=high)
         return None if make is None else self.bounded(self.bounds[a], make)
 
 

@@ -102,7 +102,7 @@ class ModuleActions(OpActions):
             ("arg_attrs", [argument[2] for argument in arguments]),
             ("res_attrs", [result[1] for result in results]),
         ):
-            if any(parts):
+            if any(part is not None for part in parts):
                 attributes[name] = ArrayAttr(DictAttr(self.merged(part)) for part in parts)
         entries = [*((name, symbol[1], attribute) for name, attribute in attributes.items()), *(entries or ())]
         self.heads.append(Head(_FUNC, keyword[1], keyword, None, [], 0, None, entries, []))

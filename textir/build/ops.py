@@ -224,7 +224,9 @@ class OpActions(RegionActions):
             self.point.location = TextLoc(self.source, start)
             values, groups = schema.prepared(info, values, attributes)
             if declared is None:
-                declared = schema.inferred(info, groups, attributes)
+                # An op that states its result types, and that has no names for results, has none: `scf.if %c (...)`.
+                has_none = results is None and not info.schema.infers  # type: ignore[union-attr]
+                declared = () if has_none else schema.inferred(info, groups, attributes)
             self._check_regions(info, regions)
         except OpProblem as problem:
             self._report(problem, name, values_start, entries or (), [value.type for value in values])

@@ -20,7 +20,7 @@ from dlir.ir.dialects.scalars import (
     narrow,
 )
 from dlir.ir.errors import DlirError
-from dlir.ir.op import INDEX, Declared, Op, Type, Unit
+from dlir.ir.op import INDEX, Declared, Op, Type
 from dlir.ir.types import FloatType, IntegerType, ScalarType
 
 
@@ -132,9 +132,6 @@ class ExtUI(Cast, name="arith.extui"):
     widens = 1
 
     @staticmethod
-    def infer(operand: Element, *, nonNeg: Unit | None = None) -> Declared: ...  # type: ignore[empty-body]
-
-    @staticmethod
     def convert(value: Any, dtype: np.dtype) -> Any:
         return as_unsigned(value).astype(dtype)
 
@@ -168,9 +165,6 @@ class UIToFP(Cast, name="arith.uitofp"):
     """An unsigned integer as the nearest float; true gives 1.0."""
 
     kinds = ("i", "f")
-
-    @staticmethod
-    def infer(operand: Element, *, nonNeg: Unit | None = None) -> Declared: ...  # type: ignore[empty-body]
 
     @staticmethod
     def convert(value: Any, dtype: np.dtype) -> Any:
@@ -224,9 +218,6 @@ class IndexCastUI(Cast, name="arith.index_castui"):
     """An index as an integer or an integer as an index: unsigned extension, or the low bits."""
 
     kinds = ("x", "x")
-
-    @staticmethod
-    def infer(operand: Element, *, nonNeg: Unit | None = None) -> Declared: ...  # type: ignore[empty-body]
 
     @staticmethod
     def convert(value: Any, dtype: np.dtype) -> Any:

@@ -71,6 +71,8 @@ class Reshape(View, name="nd.reshape"):
 
 def _dynamic_reshape(x: Tensor, shape: tuple[int, ...], known: int) -> Shape:
     """The shape that a reshape of an array with dynamic dimensions gives; its size is checked when it is known."""
+    if -1 in shape and not known:
+        raise InferError(f"cannot reshape {x} to {list(shape)}: with no elements, -1 could be anything")
     fixed = math.prod(extent for extent in x.shape if extent is not None)
     if -1 in shape and x.shape.count(None) == 1 and fixed == known:
         # What is left is the dynamic dimension itself.

@@ -77,7 +77,7 @@ def add_casts(module: Module) -> None:
         arith.truncf(f, BF16)
         arith.truncf(v, VectorType((8,), F16))
         arith.extsi(i, I64)
-        arith.extui(p, I8, nonNeg=True)
+        arith.extui(p, I8)
         arith.trunci(i, I16)
         arith.sitofp(i, F32)
         arith.uitofp(p, F32)

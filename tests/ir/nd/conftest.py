@@ -94,8 +94,21 @@ class Context:
         for op in self.block.ops:
             if isinstance(op, Op) and op.results[0] not in self.values:
                 inputs = [np.asarray(self.values[value]) for value in op.operands]
+                assert_defined(op, inputs)
                 (self.values[op.results[0]],) = op.evaluate(inputs)
         return self.values
+
+
+def assert_defined(op: Op, inputs: Sequence[np.ndarray]) -> None:
+    """Refuse what machines leave undefined: guards must keep it from happening."""
+    if op.name in ("arith.fptosi", "arith.fptoui"):
+        limits = np.iinfo(op.results[0].type.numpy)
+        whole = np.trunc(inputs[0].astype("f8"))
+        assert np.all((whole >= float(limits.min)) & (whole < float(int(limits.max) + 1))), f"{op.name} out of range"
+    if op.name == "arith.divsi":
+        a, b = inputs
+        assert np.all(b != 0), "division by zero"
+        assert not np.any((a == np.iinfo(a.dtype).min) & (b == -1)), "the quotient overflows"
 
 
 def run_points(op: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -77,6 +77,8 @@ def test_the_batch_may_be_dynamic(name: str) -> None:
         axes = [] if name == "nn.flatten" else [attributes.get("axis", -1)]
         if arrays[0].ndim < 2 or any(axis % arrays[0].ndim == 0 for axis in axes):
             continue
+        if name == "nn.flatten" and 0 in arrays[0].shape[1:]:
+            continue
         tried += 1
         op = make(cls, arrays, attributes, dynamic_batch=True)
         present = [a for a in arrays if a is not None]

@@ -1,0 +1,47 @@
+"""Which memrefs share memory, as far as the function that makes them tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dlir.ir.core import Value
+from dlir.ir.dialects.arith import constant_value
+from dlir.ir.types import MemRefType
+
+#: What a memref refers to: a buffer, and the bytes of it from a first to an end, which is None if it is not known.
+_Extent = tuple[Value | str, int, int | None]
+
+_SAME_MEMORY = ("memref.collapse_shape", "memref.expand_shape", "memref.cast")
+
+
+def overlapping(values: Sequence[Value]) -> list[tuple[int, int]]:
+    """The pairs of positions in `values` whose memrefs may share a byte.
+
+    Different function arguments, globals and allocations are different memory: callers see to that.
+    """
+    extents = [(number, _extent(value)) for number, value in enumerate(values) if isinstance(value.type, MemRefType)]
+    return [(i, j) for i, one in extents for j, two in extents if i < j and _meet(one, two)]
+
+
+def _extent(value: Value) -> _Extent:
+    low, high = 0, value.type.nbytes
+    while (op := value.defining_op) is not None:
+        if op.name == "memref.view":
+            offset = constant_value(op.operands[1])
+            if offset is None:
+                return op.operands[0], 0, None
+            low, high = low + offset, high + offset
+        elif op.name == "memref.get_global":
+            return op.get("name"), low, high
+        elif op.name == "memref.alloc":
+            return value, low, high
+        elif op.name not in _SAME_MEMORY:
+            return op.operands[0] if op.operands else value, 0, None
+        value = op.operands[0]
+    return value, low, high
+
+
+def _meet(one: _Extent, two: _Extent) -> bool:
+    if one[0] is not two[0] and one[0] != two[0]:
+        return False
+    return (two[2] is None or one[1] < two[2]) and (one[2] is None or two[1] < one[2])

@@ -1,0 +1,145 @@
+"""What is wrong with a text that does not parse: all its syntax errors, each with what was expected.
+
+The automaton runs once more, without actions and in the smallest tokens.  At an error it goes on with the next line that looks
+like an operation, in the innermost region that can take one, so that one mistake does not hide or cause others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from dlir.ir.errors import Diagnostic, Note
+from dlir.textir.driver import Driver, driver
+from dlir.textir.expected import describe
+from dlir.textir.grammar import STAY
+from dlir.textir.source import Source
+
+#: More errors than this are not looked for.
+MAX_ERRORS = 20
+
+#: The start of a line that an operation, a block or the end of a region may stand on.
+_RESUME = re.compile(
+    r'\n[ \t]*(?=%[\w$.#-]+[^\n]*=|"[\w.]+"\s*\(|\^|\}|(?:func|module|return|[a-zA-Z_]\w*\.[\w.]+)(?![\w$]))', re.ASCII
+)
+_CULPRIT = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|[%@#!^]?[\w$.-]+|->|\{-#|#-\}|/[/*]|\S', re.ASCII)
+
+
+def syntax_errors(source: Source) -> list[Diagnostic]:
+    """The syntax errors of a text, in order; it must have one."""
+    return list(_Recovery(source).errors())
+
+
+class _Recovery:
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.text = source.text
+        self.driver: Driver = driver(short_cuts=False)
+        self.stack = [self.driver.start["start"]]
+        #: Where the first token of each state on the stack stands.
+        self.places = [0]
+        self.regions = {row["region_open"] for row in self.driver.gotos if "region_open" in row}
+
+    def errors(self) -> Iterator[Diagnostic]:
+        position = 0
+        tried = -1
+        for _ in range(MAX_ERRORS):
+            failed = self._run(position)
+            if failed is None:
+                return
+            yield self._diagnostic(failed)
+            position = self._resume_at(failed, tried)
+            if position < 0:
+                return
+            tried = position
+
+    def _run(self, position: int) -> int | None:
+        """Read on from `position`; the offset of the first token that does not fit, or None at the end."""
+        table, text, stack, places = self.driver, self.text, self.stack, self.places
+        start = position
+        while True:
+            rule = table.defaults[stack[-1]]
+            if rule is None:
+                scan, names = table.scanners[stack[-1]] or table.scanner(stack[-1])
+                found = scan(text, position)
+                if found is not None:
+                    terminal, start, after = names[found.lastindex], found.start(found.lastindex), found.end()
+                else:
+                    start = after = table.blanks(text, position).end()  # type: ignore[union-attr]
+                    if start < len(text):
+                        return start
+                    if stack[-1] == table.end["start"]:
+                        return None
+                    terminal = "$END"
+                action = table.actions[stack[-1]].get(terminal)
+                if action is None:
+                    return start
+                if action >= 0:
+                    stack.append(action)
+                    places.append(start)
+                    position = after
+                    continue
+                rule = ~action
+            self._reduce(stack, rule, places)
+
+    def _reduce(self, stack: list[int], rule: int, places: list[int] | None = None) -> None:
+        size, origin, _, _ = self.driver.rules[rule]
+        del stack[-size:]
+        target = self.driver.gotos[stack[-1]][origin]
+        if places is not None:
+            del places[len(stack) + (target != STAY) :]
+        if target != STAY:
+            stack.append(target)
+
+    # ------------------------------------------------------------ what was expected
+
+    def _accepts(self, stack: list[int], terminal: str) -> bool:
+        """Whether `terminal` can really come next (the tables of LALR say so a little too often)."""
+        stack = list(stack[-64:])
+        while True:
+            rule = self.driver.defaults[stack[-1]]
+            if rule is None:
+                action = self.driver.actions[stack[-1]].get(terminal)
+                if action is None:
+                    return False
+                if action >= 0 or len(stack) < 8:
+                    return True
+                rule = ~action
+            self._reduce(stack, rule)
+
+    def _expected(self) -> set[str]:
+        row = self.driver.actions[self.stack[-1]]
+        return {name for name in row if name in self.driver.terminals or name == "$END" if self._accepts(self.stack, name)}
+
+    def _diagnostic(self, offset: int) -> Diagnostic:
+        found = _CULPRIT.match(self.text, offset)
+        word = found[0] if found else ""
+        message, hint = describe(self._expected(), word, self.text[:offset][-200:])
+        notes = []
+        start, end = offset, offset + max(len(word), 1)
+        if not word:
+            opened = next((p for s, p in zip(reversed(self.stack), reversed(self.places)) if s in self.regions), None)
+            if opened is not None:
+                notes.append(Note("the region that is not closed starts here", self.source.location(opened)))
+        before = len(self.text[:offset].rstrip())
+        if "\n" in self.text[before:offset] and "//" not in self.text[self.text.rfind("\n", 0, before) + 1 : before]:
+            # The next thing stands on a new line: point just behind what it should have followed.
+            start, end = before, before + 1
+        return Diagnostic(message, self.source.location(start, end), notes=notes, hint=hint)
+
+    # ------------------------------------------------------------ going on
+
+    def _resume_at(self, failed: int, tried: int) -> int:
+        """Where to read on after an error, with the stack made to fit; -1 if nowhere."""
+        found = _RESUME.search(self.text, max(self.text.rfind("\n", 0, failed), 0))
+        if found is not None and (found.end() < failed or found.end() == tried):
+            found = _RESUME.search(self.text, max(failed, tried) + (found.end() == tried))
+        if found is None or failed >= len(self.text):
+            return -1
+        wanted = {"}": "RBRACE", "^": "BLOCK_ID"}.get(self.text[found.end()], "RESULTS")
+        for depth in range(len(self.stack), 0, -1):
+            row = self.driver.actions[self.stack[depth - 1]]
+            if wanted in row and "RESULTS" in row and self._accepts(self.stack[:depth], wanted):
+                del self.stack[depth:], self.places[depth:]
+                return found.end()
+        return -1
