@@ -317,11 +317,6 @@ class AffineMap:
         return self.n_dims == len(self.exprs) and all(expr.dim == i for i, expr in enumerate(self.exprs))
 
     @property
-    def is_permutation(self) -> bool:
-        """Whether every dimension occurs exactly once, alone."""
-        return self.n_dims == len(self.exprs) and {expr.dim for expr in self.exprs} == set(range(self.n_dims))
-
-    @property
     def is_projection(self) -> bool:
         """Whether each expression is a dimension of its own or the constant 0 (a broadcast or transposed read)."""
         used = [expr.dim for expr in self.exprs if expr.dim is not None]

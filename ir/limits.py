@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dlir.ir.core import Operation
 from dlir.ir.errors import DlirError
-from dlir.ir.types import ScalarType, ShapedType
+from dlir.ir.location import UNKNOWN, Location
+from dlir.ir.types import ScalarType, ShapedType, Type
 
 #: Bytes that one tensor or buffer may have unless the user raises it.
 MAX_BYTES = 8 << 30
@@ -22,6 +23,12 @@ def check_sizes(root: Operation, limit: int = MAX_BYTES) -> None:
                 checked[type] = None
                 if isinstance(type.dtype, ScalarType) and _bytes(type) > limit:
                     raise too_large(type, limit).at(op.location)
+
+
+def check_type(type: Type, limit: int, location: Location = UNKNOWN) -> None:
+    """DlirError if a value of `type` needs more than `limit` bytes; a type without a known size passes."""
+    if isinstance(type, ShapedType) and type.is_static and isinstance(type.dtype, ScalarType) and _bytes(type) > limit:
+        raise too_large(type, limit).at(location)
 
 
 def too_large(type: ShapedType, limit: int) -> DlirError:

@@ -160,6 +160,11 @@ class Op(Operation):
     # ------------------------------------------------------------ making
 
     @classmethod
+    def types_from_symbol(cls, symbol: Operation) -> tuple[Type, ...] | None:
+        """Result types of an op that declares them, from the op that its symbol names; None if they do not follow."""
+        return None
+
+    @classmethod
     def infer_types(cls, groups: Sequence[Any], keywords: dict[str, Any]) -> tuple[Type, ...]:
         """Run ``infer`` on the types of operands given in groups; its region parameters only stand in the schema."""
         schema = cls.schema()

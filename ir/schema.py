@@ -136,14 +136,13 @@ class Schema:
         if self.needs_segments:
             if segments is None:
                 raise InferError(f"needs operandSegmentSizes for its operand groups ({self.signature()})")
-            valid = len(segments) == len(specs) and sum(segments) == count and min(segments, default=0) >= 0
+            valid = isinstance(segments, tuple) and all(isinstance(size, int) and size >= 0 for size in segments)
+            valid = valid and len(segments) == len(specs) and sum(segments) == count
             if not valid or any(
                 size != 1 if spec.kind == "one" else spec.kind == "optional" and size > 1
                 for spec, size in zip(specs, segments, strict=True)
             ):
-                raise InferError(
-                    f"operandSegmentSizes {list(segments)} do not fit {count} operands ({self.signature()})"
-                )
+                raise InferError(f"operandSegmentSizes {segments} do not fit {count} operands ({self.signature()})")
             return segments
         free = count - sum(spec.kind == "one" for spec in specs)
         flexible = next((spec for spec in specs if spec.kind != "one"), None)

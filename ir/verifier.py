@@ -21,11 +21,22 @@ from dlir.ir.types import Type
 def verify(root: Operation) -> list[Diagnostic]:
     """What is wrong with `root` and all inside it: at most one diagnostic per op; an empty list if nothing is."""
     problems: list[Diagnostic] = []
-    symbols = _Symbols()
+    broken: dict[Operation, None] = {}
     for op in root.walk():
-        problem = _check_op(op) or symbols.check(op) or _check_place(op)
+        problem = _check_op(op, check_schema) or _check_place(op)
         if problem is not None:
             problems.append(problem)
+            broken[op] = None
+    # What an op checks beyond its schema may look at the ops around it, which must be sound for that.
+    symbols = _Symbols()
+    for op in root.walk():
+        if op in broken or op.parent_op in broken:
+            continue
+        problem = _check_op(op, type(op).verify) if isinstance(op, Op) else None
+        problem = problem or symbols.check(op, follow=not broken)
+        if problem is not None:
+            problems.append(problem)
+            broken[op] = None
     if not problems:
         _Dominance(problems).check(root)
     return problems
@@ -73,12 +84,11 @@ def check_schema(op: Op) -> None:
             raise InferError(f"gives {_spell(inferred)}, not {_spell(op.result_types)}")
 
 
-def _check_op(op: Operation) -> Diagnostic | None:
+def _check_op(op: Operation, check: Callable[[Any], None]) -> Diagnostic | None:
     if not isinstance(op, Op):
         return None
     try:
-        check_schema(op)
-        op.verify()
+        check(op)
     except InferError as error:
         return Diagnostic(f"'{op.name}' {error.message}", op.location, hint=error.diagnostics[0].hint)
     except DlirError as error:
@@ -142,8 +152,8 @@ class _Symbols:
     def __init__(self) -> None:
         self.tables: dict[Operation, dict[str, Operation]] = {}
 
-    def check(self, op: Operation) -> Diagnostic | None:
-        """Duplicates in the table that `op` is, and the references that `op` makes."""
+    def check(self, op: Operation, follow: bool) -> Diagnostic | None:
+        """Duplicates in the table that `op` is, and the references that `op` makes, to their ends if `follow`."""
         if not isinstance(op, Op):
             return None
         problem = self._check_table(op) if op.is_symbol_table else None
@@ -155,7 +165,7 @@ class _Symbols:
                 table = self._nearest(op)
                 hint = did_you_mean(reference.path[0], self._table(table)) if table is not None else None
                 return Diagnostic(f"'{op.name}' names '{reference}', which is not defined", op.location, hint=hint)
-        if problem is None:
+        if problem is None and follow:
             try:
                 op.verify_symbols(lambda name: self._find(op, tuple(name.split("::"))))
             except DlirError as error:

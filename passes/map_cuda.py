@@ -9,14 +9,12 @@ A kernel's outermost parallel loop is over independent work items.  An item is e
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlir.ir.attributes import UNIT
-from dlir.ir.builder import at_end, at_start, before
-from dlir.ir.core import Operation, Value
+from dlir.ir.builder import at_end, before
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.gpu import GPUFunc, GPUModule, launch
@@ -26,7 +24,7 @@ from dlir.ir.errors import DlirError
 from dlir.ir.ops import gpu, memref
 from dlir.ir.traversal import clone
 from dlir.ir.types import Type
-from dlir.passes.kernels.blocks_cuda import map_to_block, map_to_threads
+from dlir.passes.kernels.blocks_cuda import map_to_block, map_to_threads, map_to_tiles
 from dlir.passes.kernels.choose_cuda import Mapping, choose_mapping
 from dlir.passes.kernels.loops_cuda import Box
 from dlir.passes.kernels.overlap_cuda import overlapping
@@ -60,7 +58,7 @@ def map_cuda(module: Module, stats: Counter[str]) -> None:
             calls[op["callee"]].append(op)
     for kernel in kernels:
         launches = [
-            _map_stage(stage, target, shared_arguments(calls[kernel.symbol]), stats) for stage in _split(kernel)
+            _map_stage(stage, target, _shared_arguments(calls[kernel.symbol]), stats) for stage in _split(kernel)
         ]
         for call in calls[kernel.symbol]:
             _launch_all(call, [item for item in launches if item is not None])
@@ -77,7 +75,7 @@ def _free_name(module: Module, name: str) -> str:
     return name
 
 
-def shared_arguments(calls: Sequence[Call]) -> dict[int, int]:
+def _shared_arguments(calls: Sequence[Call]) -> dict[int, int]:
     """For each argument that shares memory with an earlier one at some call, the number of that one."""
     found: dict[int, int] = {}
     for call in calls:
@@ -132,9 +130,10 @@ def _map_stage(stage: Func, target: GPUModule, shared: dict[int, int], stats: Co
         raise DlirError(f"this kernel has {items} work items, more than a GPU has blocks", stage.location)
     kernel, found = _make_kernel(stage, target, mapping)
     stats[mapping.kind] += 1
-    if mapping.kind == "threads":
-        assert loop is not None
+    if mapping.kind == "threads" and loop is not None:
         map_to_threads(loop, mapping)
+    elif mapping.kind == "tile" and loop is not None:
+        map_to_tiles(kernel, loop, mapping)
     else:
         stats["barriers"] += map_to_block(kernel, loop, mapping, shared)
     _erase_unused(kernel)
@@ -179,6 +178,3 @@ def _erase_unused(kernel: GPUFunc) -> None:
     for op in reversed(list(kernel.walk())):
         if op.parent is not None and not op.is_used and is_removable(op):
             op.erase()
-
-
-__all__ = ["Operation", "Value", "at_start", "map_cuda", "math"]

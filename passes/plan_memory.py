@@ -14,7 +14,7 @@ from dlir.ir.types import I8, INDEX, MemRefType
 from dlir.passes.manager import Pass, option
 from dlir.passes.memory.checker import conflicts
 from dlir.passes.memory.liveness import Liveness, Span, is_planned, liveness
-from dlir.passes.memory.packing import ALIGNMENT, Host, Lifetime, Packing, lifetime, pack
+from dlir.passes.memory.packing import ALIGNMENT, EFFORT, Host, Lifetime, Packing, lifetime, pack
 from dlir.passes.memory.report import naive_bytes, planned_bytes
 from dlir.passes.memory.views import reshaped
 
@@ -27,7 +27,7 @@ class PlanMemory(Pass, name="plan-memory"):
     written, and in a donated argument's after its last use.
     """
 
-    effort: int = option(2_000_000, "steps of search once all orders are tried; about 5 million a second", least=0)
+    effort: int = option(EFFORT, "steps of search for a smaller arena; about 5 million a second", least=0)
 
     def run(self, module: Module) -> None:
         for op in list(module.body.ops):

@@ -7,27 +7,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dlir.ir.builder import InsertionPoint, insertion_point
 from dlir.ir.core import Block
-from dlir.ir.errors import DlirError
-from dlir.ir.location import UNKNOWN
+from dlir.ir.errors import Diagnostic, DlirError
+from dlir.ir.location import UNKNOWN, FileLoc
 from dlir.textir.build.base import MAX_DEPTH, TooDeep
 from dlir.textir.build.module import ModuleActions
 from dlir.textir.driver import Parser, SyntaxFailure
-from dlir.textir.source import Source, read_source
+from dlir.textir.source import Source, decode, read_bytes
+from dlir.textir.syntax import syntax_errors
+from dlir.textir.weights import WEIGHTS, WeightStore, sidecar
 
 
 @dataclass(slots=True)
 class ParsedModule:
-    """A module with what belongs to it: the texts (for diagnostics) and the blobs that stand in them."""
+    """A module with what belongs to it."""
 
     module: Any
+    #: Texts by file name, for `dlir.textir.diagnostics.render`.
     sources: dict[str, str]
+    weights: WeightStore
+    path: Path | None = None
     #: Inline blobs of dense_resource by name, as hexadecimal text.
     blobs: dict[str, str] = field(default_factory=dict)
-    path: Path | None = None
+
+    def sidecar(self, attribute: str) -> Path | None:
+        """The file that a module attribute such as ``dlir.data`` names, or None."""
+        return sidecar(self.module, attribute, self.path)
+
+    def copy_sidecars(self, target: str | Path, attributes: tuple[str, ...] = (WEIGHTS, "dlir.data")) -> None:
+        """Copy the files that the module names to where a module at `target` would look for them."""
+        from dlir.textir.atomic import atomic_write
+
+        for attribute in attributes:
+            source = self.sidecar(attribute)
+            copy = sidecar(self.module, attribute, target)
+            if source is None or copy is None or not source.exists() or (copy.exists() and copy.samefile(source)):
+                continue
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with open(source, "rb") as stream:
+                atomic_write(copy, iter(lambda: stream.read(1 << 20), b""))
 
 
 def parse(text: str, file: str = "<input>") -> Any:
@@ -35,43 +56,64 @@ def parse(text: str, file: str = "<input>") -> Any:
 
     A text that holds anything but one module gets a module around it.  DlirError holds all mistakes that were found.
     """
-    return parse_source(Source(file, text)).module
+    return parse_source(Source(file, text))[0]
 
 
-def parse_file(path: str | Path) -> ParsedModule:
-    """The module that a file holds, and what belongs to it; DlirError if it cannot be read."""
-    parsed = parse_source(read_source(path))
-    parsed.path = Path(path)
-    return parsed
+def parse_file(
+    path: str | Path, weights: str | Path | None = None, sources: dict[str, str] | None = None
+) -> ParsedModule:
+    """The module in a file, with its weights (from the file `weights` if that is given).
+
+    `sources` receives the text, also when it has mistakes.  DlirError if the file cannot be read.
+    """
+    return _parse_bytes(read_bytes(path), str(path), Path(path), weights, sources)
 
 
-def parse_source(source: Source) -> ParsedModule:
-    """The module that a text holds, and what belongs to it."""
+def parse_stream(
+    stream: BinaryIO, weights: str | Path | None = None, sources: dict[str, str] | None = None
+) -> ParsedModule:
+    """As `parse_file`, for standard input; what the module names is looked for in the current folder."""
+    return _parse_bytes(stream.read(), "<stdin>", None, weights, sources)
+
+
+def _parse_bytes(
+    data: bytes, name: str, path: Path | None, weights: str | Path | None, sources: dict[str, str] | None
+) -> ParsedModule:
+    source = Source(name, decode(data, name))
+    sources = {} if sources is None else sources
+    sources[name] = source.text
+    module, blobs = parse_source(source)
+    store = WeightStore.for_module(module, path, weights, blobs)
+    return ParsedModule(module, sources, store, path, blobs)
+
+
+def parse_source(source: Source) -> tuple[Any, dict[str, str]]:
+    """The module that a text holds, and the blobs in it."""
     _check_characters(source)
     point = InsertionPoint(Block(), None, UNKNOWN)
     actions = ModuleActions(source, point)
-    failure: SyntaxFailure | None = None
     try:
         with _collection_paused(), insertion_point(point):
             Parser(source.text, actions).parse()
-    except SyntaxFailure as error:
-        failure = error
+            module = actions.finish()
+    except SyntaxFailure:
+        # What is wrong with the ops in front of the failure is true as well.
+        raise _failed(actions.diagnostics + syntax_errors(source)) from None
     except TooDeep as error:
-        place = source.location(error.offset, error.offset + 1)
-        raise DlirError(f"nested more than {MAX_DEPTH} deep", place) from None
-    if failure is not None:
-        # What is wrong with the ops before it is true as well, but a value may be defined behind it.
-        from dlir.textir.syntax import syntax_errors
-
-        raise DlirError([*actions.diagnostics, *syntax_errors(source)])
-    module = actions.finish()
+        raise DlirError(f"nested more than {MAX_DEPTH} deep", source.location(error.offset)) from None
+    except RecursionError:
+        raise DlirError("an attribute is nested too deeply", source.location(0)) from None
     if actions.diagnostics:
-        raise DlirError(sorted(actions.diagnostics, key=_place))
-    return ParsedModule(module, {source.name: source.text}, actions.blobs)
+        raise _failed(actions.diagnostics)
+    return module, actions.blobs
 
 
-def _place(diagnostic: Any) -> tuple[int, int]:
-    return diagnostic.location.line, diagnostic.location.column
+def _failed(diagnostics: list[Diagnostic]) -> DlirError:
+    def place(diagnostic: Diagnostic) -> tuple[int, int]:
+        location = diagnostic.location
+        return (location.line, location.column) if isinstance(location, FileLoc) else (0, 0)
+
+    return DlirError(sorted(diagnostics, key=place))
 
 
 def _check_characters(source: Source) -> None:

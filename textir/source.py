@@ -86,16 +86,14 @@ class TextLoc(FileLoc):
 MAX_BYTES = 4 << 30
 
 
-def read_source(path: str | Path) -> Source:
-    """The text of a file; DlirError if it cannot be read or is not UTF-8."""
-    name = str(path)
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a file; DlirError if it cannot be read."""
     try:
         if Path(path).stat().st_size > MAX_BYTES:
-            raise DlirError(f"'{name}' is larger than {MAX_BYTES >> 30} GiB")
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DlirError(f"cannot read '{name}': {error.strerror or error}") from None
-    return Source(name, decode(data, name))
+            raise DlirError(f"'{path}' is larger than {MAX_BYTES >> 30} GiB")
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise DlirError(f"cannot read '{path}': {getattr(error, 'strerror', None) or error}") from None
 
 
 def decode(data: bytes, name: str = "<input>") -> str:

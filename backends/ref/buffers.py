@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from dlir.backends.ref.code import Environment, Step, runs
-from dlir.backends.ref.limits import check_bytes
 from dlir.backends.ref.machine import Machine
 from dlir.ir.attributes import UnitAttr
 from dlir.ir.core import Value
 from dlir.ir.dialects import memref
 from dlir.ir.dialects.state import Variable
 from dlir.ir.errors import DlirError
+from dlir.ir.limits import check_type
 from dlir.ir.op import Op
 
 
@@ -97,7 +97,7 @@ def view(machine: Machine, op: memref.View) -> Step:
         arena, start = environment[source], int(environment[shift])
         shape = _shape(op, environment, type.shape, sizes)
         found = type.with_shape(shape)
-        check_bytes(found, machine.max_bytes, op.location)
+        check_type(found, machine.max_bytes, op.location)
         if start < 0 or start + found.nbytes > arena.size:
             message = f"{found.nbytes} bytes at offset {start} are not inside a buffer of {arena.size} bytes"
             raise DlirError(message, op.location)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlir.backends.ref.code import FLAT_DEPTH, Code, Environment, Step, Task, runs
+from dlir.backends.ref.evaluation import eval_step
 from dlir.backends.ref.machine import Machine
 from dlir.ir.dialects import scf
 from dlir.ir.dialects.func import Call, Func
@@ -161,6 +162,6 @@ def launch(machine: Machine, op: Op) -> Step:
 @runs("arith.constant")
 def constant(machine: Machine, op: Op) -> Step:
     """As its ``eval``, but once."""
-    (result,) = op.results
-    (value,) = op.evaluate(())
-    return Step(lambda environment: environment.__setitem__(result, value))
+    once: Environment = {}
+    eval_step(machine, op).run(once)
+    return Step(lambda environment: environment.update(once))

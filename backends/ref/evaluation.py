@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlir.backends.ref.code import Environment, Step
-from dlir.backends.ref.limits import check_bytes
 from dlir.ir.attributes import DenseElementsAttr, DenseResourceAttr
 from dlir.ir.core import Value
 from dlir.ir.errors import DlirError, InferError
+from dlir.ir.limits import check_type
 from dlir.ir.op import Op, results_of, spread_groups
 from dlir.ir.types import ShapedType, TensorType, Type
 
@@ -39,7 +39,7 @@ def eval_step(machine: Machine, op: Op) -> Step:
             found = function(*arguments, **keywords)
         except DlirError as error:
             raise error.at(op.location) from None
-        except (ArithmeticError, IndexError, MemoryError, ValueError) as error:
+        except (ArithmeticError, IndexError, MemoryError, TypeError, ValueError) as error:
             raise DlirError(f"'{op.name}' failed: {error}", op.location) from error
         values = list(found) if isinstance(found, tuple) else [found]
         for result, type, value in zip(results, checked, values, strict=True):
@@ -85,7 +85,7 @@ def _runtime_types(machine: Machine, op: Op, arguments: list[Any]) -> tuple[Type
     except InferError as error:
         raise DlirError(f"'{op.name}' {error.message}", op.location) from None
     for found in inferred:
-        check_bytes(found, machine.max_bytes, op.location)
+        check_type(found, machine.max_bytes, op.location)
     return inferred
 
 

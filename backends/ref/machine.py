@@ -9,13 +9,13 @@ import numpy as np
 
 from dlir.backends.ref.code import MAKERS, Code, Step, Task, mark_dead
 from dlir.backends.ref.evaluation import eval_step
-from dlir.backends.ref.limits import check_bytes
 from dlir.ir.attributes import DenseElementsAttr
 from dlir.ir.core import Block, Operation
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.regions import only_block
 from dlir.ir.errors import DlirError, did_you_mean
+from dlir.ir.limits import check_type
 from dlir.ir.location import Location
 from dlir.ir.op import Op
 from dlir.ir.types import MemRefType, ScalarType, TensorType, Type
@@ -67,7 +67,7 @@ class Machine:
     def elements(self, attribute: Any, location: Location) -> np.ndarray:
         """The array of ``dense`` or ``dense_resource`` elements, in the type's shape; not to be written to."""
         type = attribute.type
-        check_bytes(type, self.max_bytes, location)
+        check_type(type, self.max_bytes, location)
         if isinstance(attribute, DenseElementsAttr):
             return attribute.value
         name = attribute.name
@@ -83,7 +83,7 @@ class Machine:
     def allocate(self, shape: Sequence[int], dtype: Type, location: Location) -> np.ndarray:
         """A buffer whose bytes are all ones (NaN, -1, true), so that reading before writing shows."""
         assert isinstance(dtype, ScalarType)
-        check_bytes(MemRefType(shape, dtype), self.max_bytes, location)
+        check_type(MemRefType(shape, dtype), self.max_bytes, location)
         array = np.empty(shape, dtype.numpy)
         if array.dtype.kind == "b":
             array.fill(True)
@@ -119,6 +119,6 @@ class Machine:
             raise DlirError(f"'{op.name}' is not registered, so that its meaning is not known", op.location)
         for result in op.results:
             if isinstance(result.type, TensorType):
-                check_bytes(result.type, self.max_bytes, op.location)
+                check_type(result.type, self.max_bytes, op.location)
         maker = MAKERS.get(op.name)
         return maker(self, op) if maker is not None else eval_step(self, op)

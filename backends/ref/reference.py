@@ -13,14 +13,14 @@ import numpy as np
 
 from dlir.backends.ref import buffers, control
 from dlir.backends.ref.code import drive
-from dlir.backends.ref.limits import MAX_BYTES, check_bytes
 from dlir.backends.ref.machine import Machine, Weights
 from dlir.ir.attributes import IntegerAttr
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.errors import DlirError
+from dlir.ir.limits import MAX_BYTES, check_type
 from dlir.ir.location import UNKNOWN
-from dlir.ir.types import MemRefType, ScalarType, ShapedType, Type
+from dlir.ir.types import MemRefType, ShapedType, Type
 
 #: The modules that say how ops with regions and buffers run.
 RUNNERS = (buffers, control)
@@ -90,21 +90,26 @@ class _Frame:
         """An input as a value of `type`."""
         dtype = type.dtype if isinstance(type, ShapedType) else type
         shape = type.shape if isinstance(type, ShapedType) else ()
-        if not isinstance(dtype, ScalarType):
-            raise DlirError(f"argument '{name}' of type {type} cannot be given", self.function.location)
+        wanted = self._dtype(name, dtype)
         array = np.asarray(given)
         fits = array.ndim == len(shape) and all(want in (None, dim) for want, dim in zip(shape, array.shape))
-        if not fits or array.dtype != dtype.numpy:
+        if not fits or array.dtype != wanted:
             found = f"{array.dtype} of shape {list(array.shape)}"
             raise DlirError(f"argument '{name}' must be {type}, got {found}", self.function.location)
         if not isinstance(type, ShapedType):
             return array[()]
-        check_bytes(type.with_shape(array.shape), self.machine.max_bytes, self.function.location)
+        check_type(type.with_shape(array.shape), self.machine.max_bytes, self.function.location)
         if may_write and isinstance(type, MemRefType):
             return np.array(array, order="C")
         shown = np.ascontiguousarray(array).reshape(array.shape).view()
         shown.setflags(write=False)
         return shown
+
+    def _dtype(self, name: str, dtype: Type) -> np.dtype:
+        try:
+            return dtype.numpy  # type: ignore[attr-defined]
+        except (AttributeError, TypeError):
+            raise DlirError(f"argument '{name}' of type {dtype} cannot be given", self.function.location) from None
 
     def results(self, returned: Sequence[Any]) -> list[np.ndarray]:
         """What the call gave: the destinations in the order of their numbers, then what the function returned."""

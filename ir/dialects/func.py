@@ -123,6 +123,10 @@ class Call(Op, name="func.call"):
     @staticmethod
     def infer(*operands: Type, callee: SymbolRef) -> Declared: ...  # type: ignore[empty-body]
 
+    @classmethod
+    def types_from_symbol(cls, symbol: Operation) -> tuple[Type, ...] | None:
+        return symbol.type.results if isinstance(symbol, Func) else None
+
     def verify_symbols(self, lookup: Callable[[str], Operation | None]) -> None:
         callee = lookup(self["callee"])
         if not isinstance(callee, Func):

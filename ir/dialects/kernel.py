@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dlir.ir.core import Region
+from dlir.ir.dialects.regions import only_block
 from dlir.ir.errors import DlirError
 from dlir.ir.op import READ, WRITE, Declared, Op, Type
 from dlir.ir.types import MemRefType, ShapedType, TensorType
@@ -51,11 +52,13 @@ class KernelRegion(Op, name="kernel.region"):
         return frozenset({READ, WRITE}) if self.is_bufferized else frozenset()
 
     def verify(self) -> None:
-        ins, args = self.ins, self.body.args
+        if not 0 <= self["outs"] <= len(self.operands):
+            raise DlirError(f"'outs' is {self['outs']}, but there are {len(self.operands)} operands", self.location)
+        ins, args = self.ins, only_block(self).args
         if len(ins) != len(args):
             raise DlirError(f"reads {len(ins)} operands, but its block has {len(args)} arguments", self.location)
         for value, arg in zip(ins, args, strict=True):
-            if value.type.shape != arg.type.shape or value.type.dtype is not arg.type.dtype:
+            if _extent(value.type) != _extent(arg.type):
                 raise DlirError(f"operand {value.type} does not fit block argument {arg.type}", self.location)
         yielded = self.body.terminator.operand_types
         targets = [value.type for value in self.destinations] if self.is_bufferized else list(self.result_types)
@@ -76,4 +79,3 @@ class Yield(Op, name="kernel.yield"):
 
     @staticmethod
     def infer(*operands: Type) -> None: ...
-

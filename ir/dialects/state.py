@@ -8,7 +8,7 @@ from dlir.ir.attributes import DenseElementsAttr, DenseResourceAttr
 from dlir.ir.core import Operation
 from dlir.ir.errors import DlirError, Note
 from dlir.ir.op import READ, Declared, Elements, Op, Symbol, SymbolRef
-from dlir.ir.types import TensorType
+from dlir.ir.types import TensorType, Type
 
 
 class Variable(Op, name="state.variable"):
@@ -30,6 +30,10 @@ class Read(Op, name="state.read"):
 
     @staticmethod
     def infer(*, variable: SymbolRef) -> Declared: ...  # type: ignore[empty-body]
+
+    @classmethod
+    def types_from_symbol(cls, symbol: Operation) -> tuple[Type, ...] | None:
+        return (symbol["type"],) if isinstance(symbol, Variable) else None
 
     def verify_symbols(self, lookup: Callable[[str], Operation | None]) -> None:
         variable = lookup(self["variable"])

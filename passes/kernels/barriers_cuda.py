@@ -118,7 +118,7 @@ class _Places:
     def __init__(self, loop: Operation) -> None:
         self.counter = loop.body.args[0]
         self.known: dict[Value, Hashable] = {self.counter: "point"}
-        self.moving = {self.counter}
+        self.moving: set[Value] = {self.counter}
         self.inside = loop
         for op in loop.body.ops:
             if op.name.startswith("arith.") and op.operands:

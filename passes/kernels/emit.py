@@ -14,14 +14,15 @@ from typing import Any
 
 from dlir.ir.affine import AffineExpr, Quotient, Remainder, Symbol, delinearize, symbol
 from dlir.ir.attributes import Attribute
-from dlir.ir.builder import at_end
-from dlir.ir.core import Block, Value
+from dlir.ir.builder import at_end, insert
+from dlir.ir.core import Block, Region, Value
+from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.dialects.nd.scalars import accumulator
-from dlir.ir.dialects.scf import for_loop, parallel_loop
+from dlir.ir.dialects.scf import If, for_loop, parallel_loop
 from dlir.ir.location import Location
-from dlir.ir.ops import arith
-from dlir.ir.types import INDEX, Type
+from dlir.ir.ops import arith, scf
+from dlir.ir.types import INDEX, Type, VectorType
 from dlir.passes.kernels.buffers import Buffers, signless
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.monoids import combine, neutral
@@ -151,13 +152,32 @@ class Emitter:
             lowers, uppers, steps = self._bounds(extents)
             return parallel_loop(lowers, uppers, steps, filled, reductions)
 
+    def when(self, condition: Value, body: Callable[[], None]) -> None:
+        """Emit ``body()`` where `condition` holds."""
+        block = Block()
+        with self.inside(block):
+            body()
+            scf.yield_()
+        with self.at(self.depth):
+            insert(If.create(condition, regions=[Region([block]), Region()], result_types=()))
+
+    def between(self, lower: Value, upper: int, body: Callable[[AffineExpr], None]) -> None:
+        """Loop over ``lower .. upper-1`` in any order."""
+
+        def filled(counter: Value) -> None:
+            with self.inside(counter.owner):
+                body(symbol(counter, upper))
+
+        with self.at(self.depth):
+            parallel_loop([lower], [self.constant(upper, INDEX)], [self.constant(1, INDEX)], filled)
+
     def _bounds(self, extents: Sequence[int | Value]) -> tuple[list[Value], list[Value], list[Value]]:
         uppers = [e if isinstance(e, Value) else self.constant(e, INDEX) for e in extents]
         return [self.constant(0, INDEX)] * len(extents), uppers, [self.constant(1, INDEX)] * len(extents)
 
     def _symbols_for(self, counters: Sequence[Value], extents: Sequence[int | Value]) -> list[AffineExpr]:
         """The counters as index expressions that know their extents."""
-        return [symbol(c, e if isinstance(e, int) else None) for c, e in zip(counters, extents)]
+        return [symbol(counter, _at_most(extent)) for counter, extent in zip(counters, extents)]
 
     # ------------------------------------------------------------ scalars
 
@@ -168,6 +188,15 @@ class Emitter:
         if key not in memo:
             with self.at(0):
                 memo[key] = arith.constant(number, dtype)
+        return memo[key]
+
+    def vector_constant(self, number: float | int, type: VectorType) -> Value:
+        """A vector whose elements are all `number`, in the outermost scope."""
+        key = ("constant", number, type)
+        memo = self.scopes[0].memo
+        if key not in memo:
+            with self.at(0):
+                memo[key] = arith.constant(number, type)
         return memo[key]
 
     def neutral(self, monoid: str, dtype: Type) -> Value:
@@ -307,6 +336,17 @@ def _symbols(expr: AffineExpr) -> Iterator[Value]:
                 yield atom.value
             elif isinstance(atom, Quotient | Remainder):
                 stack.append(atom.expr)
+
+
+def _at_most(extent: int | Value) -> int | None:
+    """The largest that a loop's extent can be, if that is known."""
+    if isinstance(extent, int):
+        return extent
+    op = extent.defining_op
+    if op is None or op.name != "arith.minsi":
+        return None
+    known = [found for found in map(constant_value, op.operands) if found is not None]
+    return min(known, default=None)
 
 
 def _is_natural(expr: AffineExpr) -> bool:

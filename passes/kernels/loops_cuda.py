@@ -15,7 +15,7 @@ from dlir.ir.dialects.scf import For, Parallel, Yield, as_index, for_loop
 from dlir.ir.ops import arith
 from dlir.ir.ops import math as math_ops
 from dlir.ir.traversal import Mapping, clone_ops
-from dlir.ir.types import INDEX, F32, F64
+from dlir.ir.types import F32, F64, INDEX
 
 #: An index that may be known: arithmetic on ints is done here, on values it emits ops.
 Number = Value | int
@@ -124,7 +124,8 @@ def serialize(loop: Parallel) -> None:
         position = len(counters)
         if position == len(bounds):
             return _move_body(loop, counters, carried, block)
-        return for_loop(*bounds[position], carried, lambda i, *inner: nest(i.owner, [*counters, i], inner))
+        lower, upper, step = bounds[position]
+        return for_loop(lower, upper, step, carried, lambda i, *inner: nest(i.owner, [*counters, i], inner))
 
     bounds = list(zip(*loop.groups[:3]))
     assert loop.parent is not None

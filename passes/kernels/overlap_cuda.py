@@ -35,6 +35,8 @@ def _extent(value: Value) -> _Extent:
             return op.get("name"), low, high
         elif op.name == "memref.alloc":
             return value, low, high
+        elif op.name == "memref.reinterpret_cast" and op.get("static_offsets") == (0,):
+            high = low + value.type.nbytes
         elif op.name not in _SAME_MEMORY:
             return op.operands[0] if op.operands else value, 0, None
         value = op.operands[0]

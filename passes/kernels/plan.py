@@ -57,6 +57,8 @@ class Plan:
     row_index: dict[Primitive, Index] = field(default_factory=dict)
     #: The contraction or window op, for those forms.
     anchor: Primitive | None = None
+    #: Of the results.
+    shapes: list[tuple[int, ...]] = field(default_factory=list)
 
 
 def plan_kernel(outputs: Sequence[Value], inside: Inside) -> Plan:
@@ -66,10 +68,15 @@ def plan_kernel(outputs: Sequence[Value], inside: Inside) -> Plan:
     reductions = [op for op, found in classes.items() if found is FusionClass.REDUCE]
     windows = [op for op, found in classes.items() if found is FusionClass.WINDOW]
     if anchors:
-        return _plan_contraction(outputs, inside, anchors, reductions + windows, classes)
-    if windows:
-        return _plan_window(outputs, inside, windows, reductions)
-    return _plan_rows(outputs, inside) if reductions else _plan_flat(outputs, inside)
+        plan = _plan_contraction(outputs, inside, anchors, reductions + windows)
+    elif windows:
+        plan = _plan_window(outputs, inside, windows, reductions)
+    elif reductions:
+        plan = _RowPlanner(outputs, inside).plan()
+    else:
+        plan = _plan_flat(outputs, inside)
+    plan.shapes = [value.shape for value in outputs]
+    return plan
 
 
 def _classes(outputs: Sequence[Value], inside: Inside) -> dict[Primitive, FusionClass]:
@@ -165,7 +172,6 @@ def _plan_contraction(
     inside: Inside,
     anchors: list[Primitive],
     reductions: list[Primitive],
-    classes: dict[Primitive, FusionClass],
 ) -> Plan:
     if len(anchors) > 1:
         raise Unfit(f"'{anchors[1].name}' and '{anchors[0].name}' are both contractions")
@@ -183,10 +189,6 @@ def _plan_contraction(
 
 
 # ---------------------------------------------------------------- rows
-
-
-def _plan_rows(outputs: Sequence[Value], inside: Inside) -> Plan:
-    return _RowPlanner(outputs, inside).plan()
 
 
 class _RowPlanner:

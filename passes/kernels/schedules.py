@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dlir.passes.kernels.contraction import emit_contraction
 from dlir.passes.kernels.flat import emit_flat, emit_nest
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.plan import Plan
@@ -23,6 +24,7 @@ class Schedule:
 SCHEDULES: dict[str, Schedule] = {
     "flat": Schedule(emit_flat, ("flat", "window", "contraction"), "one loop over all elements, one item each"),
     "nest": Schedule(emit_nest, ("flat", "window", "contraction"), "an item for each run of neighbours"),
+    "contraction": Schedule(emit_contraction, ("contraction",), "register tiles over packed panels; tile: rows, columns, lanes"),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
 }
 

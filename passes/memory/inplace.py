@@ -110,6 +110,8 @@ def _keeps_order(space: Space, number: int, operand: Value) -> bool:
     if affine is None or space.guarded:
         return False
     extents = space.parallel
+    if affine.is_identity and operand.shape == extents:
+        return True
     if math.prod(extents) != math.prod(operand.shape):
         return False
     point = tuple(constant(0) if extent == 1 else dim(i, extent) for i, extent in enumerate(extents))

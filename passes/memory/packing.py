@@ -19,8 +19,13 @@ from dataclasses import dataclass
 
 #: Arena offsets are multiples of this many bytes: a cache line, and the widest vector.
 ALIGNMENT = 64
-#: The search ends after this many trials in a row that found nothing better.
+#: How long to search by default: about a second, if the lower bound is not reached before.
+EFFORT = 4_000_000
+#: Packings tried whatever the effort.
+LEAST_TRIALS = 4
+#: The search ends after this many trials in a row that found nothing better, or at this share of the lower bound.
 PATIENCE = 1000
+GOOD_ENOUGH = 1.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,23 +110,22 @@ def _hosted_at_most(items: Sequence[Lifetime], live: list[int], alignment: int) 
     return min(sum(largest.values()), sum(hostable[: len(largest)]))
 
 
-def pack(items: Sequence[Lifetime], alignment: int = ALIGNMENT, effort: int = 2_000_000) -> Packing:
+def pack(items: Sequence[Lifetime], alignment: int = ALIGNMENT, effort: int = EFFORT) -> Packing:
     """The best packing found.
 
-    `effort` bounds the search for a better one once all orders were tried, in visits of a neighbour (about 5 million a
-    second).
+    `effort` bounds the search, in visits of a neighbour (about 5 million a second); a few orders are tried in any case.
     """
     search = _Search(items, alignment)
-    best: _Trial | None = None
-    for order in _orders(items, search.neighbours):
-        for policy in search.policies:
-            trial = search.place(order, policy)
-            if best is None or trial.height < best.height:
-                best = trial
-            if best.height <= search.bound:
-                return search.packing(best)
-    assert best is not None
-    return search.packing(search.refine(best, effort))
+    trials = ((order, policy) for order in _orders(items, search.neighbours) for policy in search.policies)
+    best = search.place(*next(trials))
+    for number, (order, policy) in enumerate(trials, 1):
+        if search.is_good(best) or (number >= LEAST_TRIALS and search.spent >= effort):
+            break
+        trial = search.place(order, policy)
+        if trial.height < best.height:
+            best = trial
+    best = search.refine(best, effort)
+    return Packing(best.offsets, best.hosts, best.height, search.bound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +158,17 @@ class _Search:
         self.neighbours = _neighbours(items)
         #: What it costs to place all buffers once: looking at a buffer is like visiting ten neighbours.
         self.cost = sum(map(len, self.neighbours)) + 10 * len(items)
+        self.spent = 0
         host_policies = (True, False) if any(item.hosts for item in items) else (True,)
         self.policies = [_Policy(fit, host) for host in host_policies for fit in (True, False)]
 
-    def packing(self, trial: _Trial) -> Packing:
-        return Packing(trial.offsets, trial.hosts, trial.height, self.bound)
+    def is_good(self, trial: _Trial) -> bool:
+        """Whether it is no use to look for a better packing."""
+        return trial.height <= GOOD_ENOUGH * self.bound
 
     def place(self, order: list[int], policy: _Policy) -> _Trial:
         """Place all buffers in this order."""
+        self.spent += self.cost
         count = len(self.items)
         #: The arena offset of each buffer that was placed there; -1: not yet, or in a host.
         offsets = [-1] * count
@@ -208,9 +215,7 @@ class _Search:
         chance = random.Random(0)
         current = best
         stale = 0
-        for _ in range(effort // self.cost):
-            if best.height <= self.bound or stale == PATIENCE:
-                break
+        while self.spent < effort and stale < PATIENCE and not self.is_good(best):
             stale += 1
             order = list(current.order)
             tops = [
@@ -254,17 +259,15 @@ def _orders(items: Sequence[Lifetime], neighbours: list[list[int]]) -> Iterator[
     def area(i: int) -> int:
         return items[i].size * (items[i].last - items[i].first + 1)
 
-    def around(i: int) -> int:
-        return sum(items[j].size for j in neighbours[i])
-
+    around = [sum(items[j].size for j in near) for near in neighbours]
     keys: list[Callable[[int], tuple[int, ...]]] = [
         lambda i: (-items[i].size, -(items[i].last - items[i].first)),
         lambda i: (-items[i].last, -items[i].size),
         lambda i: (items[i].first, -items[i].size),
         lambda i: (-area(i),),
         lambda i: (-(items[i].last - items[i].first), -items[i].size),
-        lambda i: (-around(i), -items[i].size),
-        lambda i: (-around(i) * items[i].size,),
+        lambda i: (-around[i], -items[i].size),
+        lambda i: (-around[i] * items[i].size,),
         lambda i: (-items[i].size, items[i].first),
         lambda i: (-items[i].size, -items[i].last),
         lambda i: (items[i].last, -items[i].size),

@@ -67,14 +67,16 @@ def planned_bytes(function: Func) -> int:
 def naive_bytes(function: Func) -> int:
     """Bytes of the inputs and of every computed value of a function over tensors or of kernels over buffers.
 
-    Views (reshape, transpose, broadcast, slice) and constants take nothing.  Shapes must be static.
+    Views (reshape, transpose, broadcast, slice) and constants take nothing.  Shapes must be static.  Of kernels that are
+    lowered already, only the buffers that are left are counted.
     """
     tensors = sum(arg.type.nbytes for arg in function.body.args if isinstance(arg.type, TensorType))
-    total = _argument_bytes(function, "dlir.input") or tensors
-    for op in function.walk():
-        if _owns_memory(op):
-            total += sum(result.type.nbytes for result in op.results if isinstance(result.type, TensorType))
-    return total
+    inputs = tensors or _argument_bytes(function, "dlir.input")
+    computed = [value for op in function.walk() if _owns_memory(op) for value in op.results]
+    if any(isinstance(value.type, TensorType) for value in computed):
+        return inputs + sum(value.type.nbytes for value in computed if isinstance(value.type, TensorType))
+    places = [op.results[0] for op in function.walk() if op.name in ("memref.alloc", "memref.view")]
+    return inputs + _result_bytes(function) + sum(value.type.nbytes for value in places)
 
 
 def _owns_memory(op: Operation) -> bool:

@@ -1,17 +1,84 @@
-"""CPUs."""
+"""CPUs: how kernels iterate on them."""
 
 from __future__ import annotations
 
+import functools
+import math
+import platform
+from pathlib import Path
+
+from dlir.ir.types import ScalarType, is_float
+from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.plan import Plan
+from dlir.passes.kernels.roles import Roles, roles_of
 
-#: Elements of one row of a pointwise kernel that make a work item of their own, so that few long rows can be shared.
-POINTWISE_BLOCK = 8192
+#: Elements of a long run of neighbours that make a work item of their own, where there are few runs to share.
+POINTWISE_BLOCK = 16384
+FEW_ITEMS = 32
+
+#: By bytes of a vector register: vectors that one register tile of a contraction may hold.  The machines with 64-byte (and
+#: 16-byte, Arm) registers have 32 of them, those with 32-byte ones 16.
+TILE_VECTORS = {16: 24, 32: 12, 64: 24}
+#: Multiplications from which on packing for register tiles pays.
+SMALL_CONTRACTION = 4096
 
 
-def choose(plan: Plan) -> tuple[str, tuple[int, ...]]:
-    """The schedule and tile for a kernel."""
+def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
+    """The schedule and tile for a kernel, on a machine with vector registers of this size; 0: on this one."""
     if plan.form == "row":
         return "row", ()
-    if plan.form == "flat":
-        return "nest", ()
-    return "nest", ()
+    if plan.form == "contraction":
+        roles = roles_of(plan, lambda op: True)
+        tile = None if roles is None else _tile(plan, roles, vector_bytes or host_vector_bytes())
+        if tile is not None:
+            return "contraction", tile
+    return "nest", (POINTWISE_BLOCK,)
+
+
+def _tile(plan: Plan, roles: Roles, vector_bytes: int) -> tuple[int, ...] | None:
+    """Rows, columns and lanes of the register tile; None where plain loops are as good."""
+    assert plan.anchor is not None
+    dtype = accumulated_dtype(plan.anchor)
+    assert isinstance(dtype, ScalarType)
+    height, width = roles.size(roles.rows), roles.size(roles.columns) * roles.size(roles.bands)
+    if height < 2 or math.prod(roles.shape) * roles.depth < SMALL_CONTRACTION or width < 4:
+        return None
+    lanes = max(1, vector_bytes // dtype.bytes)
+    while lanes > 4 and lanes // 2 >= width:
+        lanes //= 2
+    budget = TILE_VECTORS[vector_bytes] if is_float(dtype) else TILE_VECTORS[vector_bytes] // 2
+    best: tuple[float, tuple[int, ...]] | None = None
+    for vectors in range(1, 5):
+        rows = min(budget // vectors, height)
+        cost = _cost(roles, rows, vectors, vectors * lanes)
+        if best is None or cost < best[0]:
+            best = cost, (rows, vectors * lanes, lanes)
+    assert best is not None
+    return best[1]
+
+
+def _cost(roles: Roles, rows: int, vectors: int, columns: int) -> float:
+    """About how many cycles a step of the sum takes for the whole result: multiplications, and loads at half a cycle."""
+    width, bands = roles.size(roles.columns), roles.size(roles.bands)
+    in_one = max(1, min(bands, columns // width))
+    panels = -(-width // columns) * -(-bands // in_one)
+    whole, rest = divmod(roles.size(roles.rows), rows)
+    per_panel = whole * _step_cost(rows, vectors) + (_step_cost(rest, vectors) if rest else 0)
+    return panels * per_panel
+
+
+def _step_cost(rows: int, vectors: int) -> float:
+    # A chain of additions has a latency of four steps: smaller tiles wait for it.
+    return max(rows * vectors, 4.0) + 0.5 * (rows + vectors) + 2.0
+
+
+@functools.cache
+def host_vector_bytes() -> int:
+    """Bytes of this machine's vector registers, as far as the operating system tells."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return 16
+    try:
+        words = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return 32
+    return 64 if "avx512f" in words else 32 if "avx2" in words or not words else 16

@@ -224,9 +224,7 @@ class OpActions(RegionActions):
             self.point.location = TextLoc(self.source, start)
             values, groups = schema.prepared(info, values, attributes)
             if declared is None:
-                # An op that states its result types, and that has no names for results, has none: `scf.if %c (...)`.
-                has_none = results is None and not info.schema.infers  # type: ignore[union-attr]
-                declared = () if has_none else schema.inferred(info, groups, attributes)
+                declared = schema.inferred(info, groups, attributes, self.symbol, is_named=results is not None)
             self._check_regions(info, regions)
         except OpProblem as problem:
             self._report(problem, name, values_start, entries or (), [value.type for value in values])
@@ -293,6 +291,9 @@ class OpActions(RegionActions):
         self.point.block.append(op)
         if results is not None:
             self._define_results(op, results)
+        symbol = attributes.get("sym_name")
+        if symbol.__class__ is StringAttr and self.frame.symbols is not None:
+            self.frame.symbols.setdefault(symbol.value, op)  # type: ignore[union-attr]
         if self.diagnostics:
             self._reported = len(self.diagnostics)
 

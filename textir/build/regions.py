@@ -30,7 +30,7 @@ class RegionActions(AttributeActions):
         super().__init__(source)
         #: Where ops go; `Op.prepare` inserts there too.
         self.point = point
-        self.frame = Frame(None, is_isolated=True, is_graph=True, offset=0)
+        self.frame = Frame(None, is_isolated=True, is_graph=True, is_symbol_table=True, offset=0)
         self.frames = [self.frame]
         #: The ops whose regions are being read, outermost first.
         self.heads: list[Any] = []
@@ -125,13 +125,21 @@ class RegionActions(AttributeActions):
             return []
         return [Note("it is defined here" if name is None else "the first definition is here", location)]
 
+    def symbol(self, name: str) -> Operation | None:
+        """The op that defines symbol `name`, if it stands before this place."""
+        for frame in reversed(self.frames):
+            if frame.symbols is not None and name in frame.symbols:
+                return frame.symbols[name]
+        return None
+
     # ------------------------------------------------------------ regions
 
     def region_open(self, brace: Token) -> None:
         head = self.heads[-1]
         cls = head.info.cls
         is_graph = not cls.is_registered or cls.is_graph
-        frame = Frame(self.frame, cls.is_isolated, is_graph, brace[1])
+        is_symbol_table = cls.is_registered and cls.is_symbol_table
+        frame = Frame(self.frame, cls.is_isolated, is_graph, is_symbol_table, brace[1])
         self.frames.append(frame)
         self.frame = frame
         self.point.block = frame.entry

@@ -5,10 +5,17 @@ A problem is raised as `OpProblem`, which says which operand or attribute it is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from dlir.ir.attributes import Attribute, DenseArrayAttr, DenseResourceAttr, TypeAttr
+from dlir.ir.attributes import (
+    Attribute,
+    DenseArrayAttr,
+    DenseElementsAttr,
+    DenseResourceAttr,
+    SymbolRefAttr,
+    TypeAttr,
+)
 from dlir.ir.core import Operation, UnregisteredOp, Value
 from dlir.ir.errors import DlirError, InferError, did_you_mean
 from dlir.ir.op import Op
@@ -55,7 +62,7 @@ def look_up(name: str) -> OpInfo:
     cls = find_op(name)
     dialect = name.partition(".")[0]
     if cls is None and "." in name and is_dialect(dialect):
-        raise OpProblem(f"dialect '{dialect}' has no op '{name}'", hint=did_you_mean(name, dialect_ops(dialect)))
+        raise OpProblem(f"unknown op '{name}'", hint=did_you_mean(name, dialect_ops(dialect)))
     return OpInfo(name, cls)
 
 
@@ -92,6 +99,12 @@ def check_attributes(info: OpInfo, attributes: dict[str, Attribute], strict: boo
         elif strict and "." not in name and name != SEGMENTS:
             message = f"'{info.name}' has no attribute '{name}'"
             raise OpProblem(message, attribute=name, hint=did_you_mean(name, specs))
+    if "type" in specs and "type" not in attributes:
+        # Elements state their type, so that the op need not.
+        for attribute in attributes.values():
+            if isinstance(attribute, DenseElementsAttr | DenseResourceAttr):
+                attributes["type"] = TypeAttr(attribute.type)
+                break
     for spec in specs.values():
         if spec.required and spec.name not in attributes:
             raise OpProblem(f"'{info.name}' needs attribute '{spec.name}' ({_kind(spec)})")
@@ -187,12 +200,21 @@ def prepared(info: OpInfo, operands: list[Value], attributes: dict[str, Attribut
     return flatten_groups(groups) if info.prepares else operands, groups
 
 
-def inferred(info: OpInfo, groups: list[Any], attributes: dict[str, Attribute]) -> tuple[Type, ...]:
-    """The result types that follow from the operands and attributes."""
+def inferred(
+    info: OpInfo,
+    groups: list[Any],
+    attributes: dict[str, Attribute],
+    symbol: Callable[[str], Operation | None],
+    is_named: bool,
+) -> tuple[Type, ...]:
+    """The result types that follow from the operands and attributes, or from the op that a symbol names.
+
+    An op that states its result types and neither does nor has names for them (`is_named`) has none: `scf.if %c (...)`.
+    """
     schema, cls = info.schema, info.cls
     assert schema is not None and issubclass(cls, Op)
     if not schema.infers:
-        raise OpProblem(f"'{info.name}' cannot infer its result types", hint="write them at the end: ': tensor<4xf32>'")
+        return _types_from_symbol(info, attributes, symbol, is_named)
     keywords = {}
     for name, spec in schema.attributes.items():
         attribute = attributes.get(name)
@@ -201,6 +223,24 @@ def inferred(info: OpInfo, groups: list[Any], attributes: dict[str, Attribute]) 
         return cls.infer_types(groups, keywords)
     except DlirError as error:
         raise _from_error(info, error) from None
+
+
+def _types_from_symbol(
+    info: OpInfo, attributes: dict[str, Attribute], symbol: Callable[[str], Operation | None], is_named: bool
+) -> tuple[Type, ...]:
+    reason = ""
+    for attribute in attributes.values():
+        if not isinstance(attribute, SymbolRefAttr):
+            continue
+        named = symbol(attribute.path[0]) if len(attribute.path) == 1 else None
+        types = None if named is None else info.cls.types_from_symbol(named)  # type: ignore[attr-defined]
+        if types is not None:
+            return types
+        reason = f": '{attribute}' is not defined before it"
+    if not is_named:
+        return ()
+    hint = "write them at the end, as in ': tensor<4xf32>'"
+    raise OpProblem(f"'{info.name}' cannot infer its result types{reason}", hint=hint)
 
 
 def _plain(spec: AttributeSpec, attribute: Attribute) -> Any:

@@ -7,7 +7,7 @@ again where it is visible.  A use may stand before the definition, in the same r
 
 from __future__ import annotations
 
-from dlir.ir.core import Block, Region, Value
+from dlir.ir.core import Block, Operation, Region, Value
 
 
 class ForwardValue(Value):
@@ -26,13 +26,17 @@ class ForwardValue(Value):
 class Frame:
     """A region that is being read."""
 
-    __slots__ = ("blocks", "entry", "first_name", "forward", "is_graph", "is_isolated", "offset", "order", "region", "values")
+    __slots__ = ("blocks", "entry", "first_name", "forward", "is_graph", "is_isolated", "offset", "order", "region", "symbols", "values")
 
-    def __init__(self, outer: Frame | None, is_isolated: bool, is_graph: bool, offset: int) -> None:
+    def __init__(
+        self, outer: Frame | None, is_isolated: bool, is_graph: bool, is_symbol_table: bool, offset: int
+    ) -> None:
         self.is_isolated = is_isolated
         #: Whether the order of definitions and uses is free.
         self.is_graph = is_graph
         self.offset = offset
+        #: Ops by the symbol that they define in this region, if it is a symbol table.
+        self.symbols: dict[str, Operation] | None = {} if is_symbol_table else None
         self.region = Region()
         self.entry = Block()
         #: Blocks by name, those that were only named so far too, with the offset of that.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from dlir.ir.core import Value
 from dlir.ir.ops import arith
-from dlir.ir.types import BF16, F16, F32, Type
+from dlir.ir.types import BF16, F16, F32, ScalarType, Type
 
 
 def number(value: float | int | bool, dtype: Type) -> Value:
@@ -12,7 +14,7 @@ def number(value: float | int | bool, dtype: Type) -> Value:
     return arith.constant(value, dtype)
 
 
-def accumulator(dtype: Type) -> Type:
+def accumulator(dtype: Any) -> ScalarType:
     """The type in which sums of `dtype` are made, and in which half precision is computed."""
     return F32 if dtype is F16 or dtype is BF16 else dtype
 

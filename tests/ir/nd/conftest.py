@@ -12,6 +12,7 @@ from dlir.ir.affine import AffineExpr, Dim, Quotient, Remainder, Symbol, dims
 from dlir.ir.attributes import Attribute
 from dlir.ir.builder import at_end
 from dlir.ir.core import Block, UnregisteredOp, Value
+from dlir.ir.dialects.nd.conversion import signless
 from dlir.ir.op import Op, spread_groups
 from dlir.ir.ops import arith
 from dlir.ir.types import INDEX, TensorType, Type, dtype_from_numpy
@@ -102,9 +103,10 @@ class Context:
 def assert_defined(op: Op, inputs: Sequence[np.ndarray]) -> None:
     """Refuse what machines leave undefined: guards must keep it from happening."""
     if op.name in ("arith.fptosi", "arith.fptoui"):
-        limits = np.iinfo(op.results[0].type.numpy)
+        dtype = op.results[0].type.numpy
+        limits = np.iinfo(dtype if op.name == "arith.fptosi" else f"u{dtype.itemsize}")
         whole = np.trunc(inputs[0].astype("f8"))
-        assert np.all((whole >= float(limits.min)) & (whole < float(int(limits.max) + 1))), f"{op.name} out of range"
+        assert np.all((whole >= float(limits.min)) & (whole < float(int(limits.max) + 1))), "does not fit the integer"
     if op.name == "arith.divsi":
         a, b = inputs
         assert np.all(b != 0), "division by zero"
@@ -129,8 +131,8 @@ def run_points(op: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
             value = op.element(context, context.dims)
             found = np.broadcast_to(context.run()[value], space.extents)
         if space.monoid is None:
-            assert value.type is result_type.dtype
-            return found
+            assert value.type is signless(result_type.dtype)
+            return found.view(result_type.dtype.numpy)
         function, neutral = MONOIDS[space.monoid]
         axes = tuple(range(len(space.parallel), len(space.extents)))
         accumulated = function.reduce(found, axis=axes, dtype=found.dtype, initial=neutral(found.dtype))

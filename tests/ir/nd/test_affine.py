@@ -152,9 +152,9 @@ def test_symbols_take_part() -> None:
 
 def test_maps_know_what_they_are() -> None:
     a, b, c = dim(0), dim(1), dim(2)
-    assert AffineMap.identity(2).is_identity and AffineMap.identity(2).is_permutation
-    assert AffineMap(2, (b, a)).is_permutation and not AffineMap(2, (b, a)).is_identity
-    assert AffineMap(3, (c, constant(0))).is_projection and not AffineMap(3, (c, constant(0))).is_permutation
+    assert AffineMap.identity(2).is_identity and AffineMap.identity(2).is_projection
+    assert AffineMap(2, (b, a)).is_projection and not AffineMap(2, (b, a)).is_identity
+    assert AffineMap(3, (c, constant(0))).is_projection and not AffineMap(3, (a, b)).is_identity
     assert not AffineMap(2, (a, a)).is_projection and not AffineMap(2, (a + 1, b)).is_projection
     assert AffineMap(3, (c // 2, a + 1)).used_dims() == (0, 2)
     assert str(AffineMap(2, (a * 2 - 1, b % 3))) == "(d0, d1) -> (d0 * 2 - 1, d1 % 3)"

@@ -83,7 +83,7 @@ def test_functions_of_integers_take_the_float_that_numpy_takes(dtype: Any) -> No
 
 
 def test_a_number_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(DlirError, match="'nd.add' the number 300 is out of bounds for i8"):
+    with pytest.raises(DlirError, match="the number 300 is out of bounds for i8"):
         build(lambda x: nd.add(x, 300), Tensor((2,), I8))
     with pytest.raises(DlirError, match="takes tensors, arrays and numbers, got a str"):
         build(lambda x: nd.add(x, "1"), Tensor((2,), F32))

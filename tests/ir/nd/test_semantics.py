@@ -34,7 +34,13 @@ def both(tools: Any) -> Any:
         op = make(name, *arrays, **attributes)
         found = tools.run_eval(op, arrays)
         if hasattr(op, "space"):
-            np.testing.assert_array_equal(np.asarray(tools.run_points(op, arrays)), found)
+            points = np.asarray(tools.run_points(op, arrays))
+            assert points.dtype == found.dtype
+            if found.dtype == ml_dtypes.bfloat16:
+                # NumPy's comparison does not take its NaN for one.
+                np.testing.assert_array_equal(points.astype("f4"), found.astype("f4"))
+            else:
+                np.testing.assert_array_equal(points, found)
         return found
 
     return run
@@ -124,7 +130,8 @@ def test_casts_to_and_from_bool(both: Any) -> None:
 
 def test_casts_between_floats_round_once(both: Any) -> None:
     x = np.array([1 / 3, 65520.0, 1e-8, -0.0, NAN, INF, 1 + 2**-8 + 2**-40])
-    np.testing.assert_array_equal(both("nd.cast", x, dtype=F16), x.astype("f2"))
+    with np.errstate(over="ignore"):
+        np.testing.assert_array_equal(both("nd.cast", x, dtype=F16), x.astype("f2"))
     np.testing.assert_array_equal(both("nd.cast", x, dtype=F32), x.astype("f4"))
     # By way of f32 the last one would be a tie, and round down to even.
     assert both("nd.cast", x, dtype=BF16)[-1] == ml_dtypes.bfloat16(1 + 2**-7)

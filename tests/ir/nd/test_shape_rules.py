@@ -11,14 +11,14 @@ from dlir.ir.core import Block
 from dlir.ir.errors import DlirError, InferError
 from dlir.ir.op import Tensor
 from dlir.ir.registry import find_op
-from dlir.ir.types import F32, I1, I32, UI8, IntegerType
+from dlir.ir.types import F32, I1, I32, UI8
 
 N = None
 
 
-def infer(name: str, *shapes: Any, dtype: Any = F32, **attributes: Any) -> Any:
+def infer(name: str, *shapes: Any, of: Any = F32, **attributes: Any) -> Any:
     cls: Any = find_op(name)
-    types = [s if isinstance(s, Tensor) else Tensor(s, dtype) for s in shapes]
+    types = [s if isinstance(s, Tensor) else Tensor(s, of) for s in shapes]
     block = Block(types)
     with at_end(block):
         return cls.build(*block.args, **attributes).type
@@ -41,11 +41,9 @@ def test_elementwise_ops_need_equal_types_in_the_ir() -> None:
 
 
 def test_dtypes_are_checked() -> None:
-    assert "takes integers or floats, got i1" in message("nd.sub", (2,), (2,), dtype=I1)
-    assert "takes floats, got i32" in message("nd.max", Tensor((2,), IntegerType(32, "unsigned")))[:0] + message(
-        "nd.conv", (1, 1, 3), (1, 1, 2), dtype=I32
-    )
-    assert "takes bool (i1), integers or floats, got ui8" in message("nd.add", (2,), (2,), dtype=UI8)
+    assert "takes integers or floats, got i1" in message("nd.sub", (2,), (2,), of=I1)
+    assert "takes floats, got i32" in message("nd.conv", (1, 1, 3), (1, 1, 2), of=I32)
+    assert "takes bool (i1), integers or floats, got ui8" in message("nd.add", (2,), (2,), of=UI8)
 
 
 def test_matmul() -> None:
@@ -89,7 +87,7 @@ def test_slice_and_pad_and_concat() -> None:
     assert "'step' must not be 0" in message("nd.slice", (2,), start=(0,), stop=(1,), step=(0,))
     assert infer("nd.pad", (N, 3), low=(1, 0), high=(1, 2)).shape == (N, 5)
     assert "none negative" in message("nd.pad", (3,), low=(-1,), high=(0,))
-    assert "the padding 0.5 is no value of i32" in message("nd.pad", (3,), dtype=I32, low=(1,), high=(0,), value=0.5)
+    assert "the padding 0.5 is no value of i32" in message("nd.pad", (3,), of=I32, low=(1,), high=(0,), value=0.5)
     assert infer("nd.concat", (N, 3), (2, 3), axis=0).shape == (N, 3)
     assert infer("nd.concat", (N, 3), (2, 4), axis=-1).shape == (2, 7)
     assert "axis 1 differs" in message("nd.concat", (2, 3), (2, 4), axis=0)
@@ -104,6 +102,5 @@ def test_creation() -> None:
 
 
 def test_unknown_attributes_have_a_hint() -> None:
-    assert "did you mean 'axes'?" in message("nd.sum", (2, 3), axis=1) or "no attribute 'axis'" in message(
-        "nd.sum", (2, 3), axis=1
-    )
+    said = message("nd.sum", (2, 3), axis=1)
+    assert "has no attribute 'axis'" in said and "did you mean 'axes'?" in said

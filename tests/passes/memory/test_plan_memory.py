@@ -17,6 +17,7 @@ from dlir.ir.traversal import clone, structurally_equal
 from dlir.ir.types import F32, F64, I32, MemRefType, TensorType
 from dlir.passes.manager import PassManager
 from dlir.passes.memory.report import memory_report
+from dlir.textir import parse, to_text
 
 TEN = TensorType((10,), F64)
 
@@ -158,6 +159,83 @@ def test_an_alloc_of_unknown_size_is_left_alone():
         memref.alloc([memref.dim(kernel_op.operands[0], 0)], MemRefType((None,), F64))
     PassManager.from_text("plan-memory").run(module)
     assert any(op.name == "memref.alloc" for op in module.walk())
+
+
+def test_the_report_is_the_same_after_kernels_are_lowered():
+    source = layers(4, 2)
+    module = clone(source)
+    report = plan(module)
+    PassManager.from_text("lower-kernels").run(module)
+    assert memory_report(source, module) == report
+
+
+def test_without_a_plan_allocations_are_counted_one_by_one():
+    source = layers(4, 2)
+    module = clone(source)
+    PassManager.from_text("bufferize").run(module)
+    report = memory_report(source, module)
+    assert (report.arena, report.results) == (3 * 256, 256)
+    assert report.lower_bound == report.inputs + report.results + 2 * 256
+
+
+def test_over_tensors_every_value_has_memory_of_its_own():
+    module = multiply_add(fused=False)
+    report = memory_report(module, module)
+    assert report.naive == report.planned == 320
+
+
+def test_shapes_that_were_bound_later_are_those_of_the_lowered_module():
+    source = parse("func.func @main(%x: tensor<?xf64>) -> tensor<?xf64> { %y = nd.exp %x return %y }")
+    module = clone(source)
+    PassManager.from_text("bind-shapes{batch=10},fuse,bufferize,plan-memory").run(module)
+    assert memory_report(source, module).naive == 160
+
+
+def test_a_plan_in_text():
+    module = parse(CHAIN)
+    PassManager.from_text("bufferize,plan-memory").run(module)
+    assert to_text(module) == PLANNED
+
+
+CHAIN = """
+func.func @main(%x: tensor<4x4xf32>, %w: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  %a = kernel.region %x, %w ({ ^bb0(%p: tensor<4x4xf32>, %q: tensor<4x4xf32>):
+    %r = nd.matmul %p, %q
+    kernel.yield %r
+  }) : tensor<4x4xf32>
+  %b = kernel.region %a ({ ^bb0(%p: tensor<4x4xf32>):
+    %r = nd.exp %p
+    kernel.yield %r
+  }) : tensor<4x4xf32>
+  %c = kernel.region %b, %w ({ ^bb0(%p: tensor<4x4xf32>, %q: tensor<4x4xf32>):
+    %r = nd.matmul %p, %q
+    kernel.yield %r
+  }) : tensor<4x4xf32>
+  return %c
+}
+"""
+PLANNED = ""
+
+
+def test_allocations_in_hand_written_text_are_planned_and_their_ends_go():
+    module = parse("""
+func.func @main(%x: memref<4xf32> {dlir.input = 0}, %y: memref<4xf32> {dlir.result = 0}) {
+  %a = memref.alloc : memref<4xf32>
+  %b = memref.alloc : memref<4xf32>
+  memref.copy %x, %a
+  memref.copy %a, %b
+  memref.dealloc %a
+  memref.copy %b, %y
+  memref.dealloc %b
+  return
+}
+""")
+    PassManager.from_text("plan-memory").run(module)
+    names = [op.name for op in module.body.first.body.ops]
+    assert "memref.alloc" not in names and "memref.dealloc" not in names
+    x = np.arange(4, dtype=np.float32)
+    (result,), _ = run_buffers(module.body.first, [x])
+    assert np.array_equal(result, x)
 
 
 @pytest.mark.parametrize("seed", range(60))

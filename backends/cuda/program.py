@@ -1,0 +1,194 @@
+"""The host's side of a mapped function: which kernels run, in order, on which parts of which buffers.
+
+The same program runs on a GPU, with CuPy's arrays, and in cuda-sim, with NumPy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from dlir.ir.attributes import Attribute
+from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.arith import constant_value
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.gpu import LaunchFunc
+from dlir.ir.errors import DlirError
+from dlir.ir.types import MemRefType
+
+
+@dataclass(frozen=True)
+class Place:
+    """A contiguous memref: bytes from `offset` on of the function's argument, global or temporary called `root`."""
+
+    root: int | str
+    offset: int
+    type: MemRefType
+
+    def of(self, array: Any, dtype: Any) -> Any:
+        """The memref as an array, of elements `dtype`, given the root's."""
+        if self.offset == 0 and array.shape == self.type.shape and array.dtype == dtype:
+            return array
+        data = array.reshape(-1).view(np.uint8)[self.offset : self.offset + self.type.nbytes]
+        return data.view(dtype).reshape(self.type.shape)
+
+
+@dataclass(frozen=True)
+class KernelLaunch:
+    """A launch of kernel `kernel`, by its C name."""
+
+    kernel: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    arguments: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of one memref to another."""
+
+    source: Place
+    target: Place
+
+
+@dataclass
+class HostProgram:
+    """What one call of a function does.
+
+    `globals` gives each global's type, initial value and whether it is constant; `temporaries` the memrefs that are
+    allocated, by name; `steps` happen in order.
+    """
+
+    globals: dict[str, tuple[MemRefType, Attribute | None, bool]] = field(default_factory=dict)
+    temporaries: dict[str, MemRefType] = field(default_factory=dict)
+    steps: list[KernelLaunch | Copy] = field(default_factory=list)
+
+
+class Device(Protocol):
+    """What runs a program: CuPy with a GPU, or NumPy with cuda-sim."""
+
+    def dtype(self, type: MemRefType) -> Any:
+        """The dtype of arrays for a memref."""
+
+    def launch(self, step: KernelLaunch, arrays: Sequence[Any]) -> None:
+        """Run a kernel."""
+
+    def copy(self, source: Any, target: Any) -> None:
+        """Copy an array into another."""
+
+
+def prepare(program: HostProgram, device: Device, fixed: dict[int | str, Any]) -> Callable[[Sequence[Any]], None]:
+    """A function that runs `program` on arrays for the function's arguments.
+
+    `fixed` gives the arrays that are the same for every call, by root: their parts are looked up once.
+    """
+
+    def part(place: Place) -> Any:
+        return place.of(fixed[place.root], device.dtype(place.type)) if place.root in fixed else place
+
+    launches: list[tuple[KernelLaunch | Copy, list[Any]]] = []
+    for step in program.steps:
+        places = step.arguments if isinstance(step, KernelLaunch) else (step.source, step.target)
+        launches.append((step, [part(place) for place in places]))
+
+    def run(arguments: Sequence[Any]) -> None:
+        for step, parts in launches:
+            arrays = [
+                part.of(arguments[part.root], device.dtype(part.type)) if isinstance(part, Place) else part  # type: ignore[index]
+                for part in parts
+            ]
+            if isinstance(step, KernelLaunch):
+                device.launch(step, arrays)
+            else:
+                device.copy(*arrays)
+
+    return run
+
+
+# ---------------------------------------------------------------- reading the function
+
+
+def read_program(module: Module, function: Func, names: dict[str, str]) -> HostProgram:
+    """The program of `function`, of a module mapped for CUDA; `names` gives the kernels' C names by symbol.
+
+    DlirError for what is not a launch, a copy or a view of a buffer.
+    """
+    program = HostProgram()
+    places: dict[Value, Place] = {}
+    for number, arg in enumerate(function.body.args):
+        places[arg] = Place(number, 0, arg.type)
+    for op in function.body.ops:
+        _read(op, module, program, places, names)
+    return program
+
+
+def _read(
+    op: Operation, module: Module, program: HostProgram, places: dict[Value, Place], names: dict[str, str]
+) -> None:
+    match op.name:
+        case "arith.constant" | "func.return" | "memref.dealloc":
+            pass
+        case "memref.alloc" | "memref.alloca":
+            name = f"temporary {len(program.temporaries)}"
+            program.temporaries[name] = _contiguous(op)
+            places[op.results[0]] = Place(name, 0, _contiguous(op))
+        case "memref.get_global":
+            name = op.get("name")
+            definition = module.symbol(name)
+            assert definition is not None
+            constant = definition.get("constant") is not None
+            program.globals[name] = _contiguous(op), definition.attributes.get("initial_value"), constant
+            places[op.results[0]] = Place(name, 0, _contiguous(op))
+        case "memref.view" | "memref.reinterpret_cast" | "memref.collapse_shape" | "memref.expand_shape" | "memref.cast":
+            base = places[op.operands[0]]
+            places[op.results[0]] = Place(base.root, base.offset + _shift(op), _contiguous(op))
+        case "memref.copy":
+            source, target = (places[value] for value in op.operands)
+            if source.type.nbytes:
+                program.steps.append(Copy(source, target))
+        case "gpu.launch_func":
+            program.steps.append(_launch(op, places, names))
+        case _:
+            raise DlirError(f"the CUDA backend cannot run '{op.name}' on the host", op.location)
+
+
+def _contiguous(op: Operation) -> MemRefType:
+    (result,) = op.results
+    if not isinstance(result.type, MemRefType) or not result.type.is_static or result.type.layout is not None:
+        raise DlirError(f"the CUDA backend needs contiguous memrefs of static shape, not {result.type}", op.location)
+    return result.type
+
+
+def _shift(op: Operation) -> int:
+    """How many bytes a view begins after what it is a view of."""
+    shift: int | None = 0
+    if op.name == "memref.view":
+        shift = constant_value(op.operands[1])
+    elif op.name == "memref.reinterpret_cast" and op.get("static_offsets") != (0,):
+        shift = None
+    if shift is None:
+        raise DlirError("the CUDA backend needs views at known offsets", op.location)
+    return shift
+
+
+def _launch(op: Operation, places: dict[Value, Place], names: dict[str, str]) -> KernelLaunch:
+    assert isinstance(op, LaunchFunc)
+    sizes = [constant_value(value) for value in (*op.grid, *op.block)]
+    if None in sizes or op.group("dynamicSharedMemorySize") is not None:
+        raise DlirError("the CUDA backend needs launches of known size", op.location)
+    arguments = []
+    for value in op.arguments:
+        if value not in places:
+            raise DlirError(f"the CUDA backend passes memrefs to kernels, not {value.type}", op.location)
+        arguments.append(places[value])
+    x, y, z, *block = (int(size) for size in sizes if size is not None)
+    return KernelLaunch(names[op["kernel"]], (x, y, z), (block[0], block[1], block[2]), tuple(arguments))
+
+
+def launches(program: HostProgram) -> Iterator[KernelLaunch]:
+    """The launches of a program, in order."""
+    return (step for step in program.steps if isinstance(step, KernelLaunch))

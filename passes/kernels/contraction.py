@@ -1,0 +1,336 @@
+"""Contractions in register tiles.
+
+A work item is a block of rows times a panel of columns.  It packs the panel of the right operand, `columns` wide, and goes
+over its rows, `rows` at a time: a tile of the result is kept in vector registers while the products are summed.  The
+tile is then stored to scratch, from where the pointwise ops on the result take it.  Columns beyond the last are zeros in
+the packed panel, and what is computed for them is not read.
+
+The layout follows Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dlir.ir.affine import AffineExpr, constant, delinearize, symbol
+from dlir.ir.core import Block, Operation, Value
+from dlir.ir.dialects.nd.base import Primitive
+from dlir.ir.dialects.scf import if_else
+from dlir.ir.ops import arith, memref, vector
+from dlir.ir.types import MemRefType, Type, VectorType, is_float
+from dlir.passes.kernels.buffers import signless
+from dlir.passes.kernels.demand import Index
+from dlir.passes.kernels.emit import Context, Emitter, accumulated_dtype
+from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.roles import Roles, inverse, roles_of, split
+
+#: Bytes of one packed panel: a part of the second-level cache.
+PANEL_BYTES = 256 << 10
+#: Work items that there should be, for threads to share.
+ITEMS = 32
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Sizes of a register tile: `rows` x `columns`, in vectors of `lanes`."""
+
+    rows: int
+    columns: int
+    lanes: int
+
+
+def emit_contraction(kernel: Kernel) -> None:
+    """One work item for each block of rows and panel of columns."""
+    roles = roles_of(kernel.plan, lambda op: True)
+    assert roles is not None
+    _Contraction(kernel, roles, Tile(*kernel.tile)).emit()
+
+
+class _Factor(Context):
+    """Sees an op as the factor that one operand contributes: the other operand is 1."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, emitter: Emitter, op: Primitive, number: int) -> None:
+        super().__init__(emitter, op)
+        self.number = number
+
+    def load(self, operand: int, index: Sequence[AffineExpr]) -> Value:
+        if operand != self.number:
+            return self.constant(1, self.op.operands[operand].dtype)
+        return super().load(operand, index)
+
+
+class _Contraction:
+    """Emits one contraction."""
+
+    def __init__(self, kernel: Kernel, roles: Roles, tile: Tile) -> None:
+        self.kernel = kernel
+        self.emitter = kernel.emitter
+        self.roles = roles
+        self.tile = tile
+        assert kernel.plan.anchor is not None
+        self.op = kernel.plan.anchor
+        self.dtype = signless(accumulated_dtype(self.op))
+        self.height = roles.size(roles.rows)
+        self.width = roles.size(roles.columns)
+        #: Rows of bands in one panel, and columns of each; a band is one row of columns.
+        self.bands = max(1, min(roles.size(roles.bands), tile.columns // max(1, self.width)))
+        self.span = min(self.width, tile.columns)
+        self.panels = (-(-roles.size(roles.bands) // self.bands), -(-self.width // self.span) if self.width else 0)
+        self._split_depth()
+        self._split_height()
+
+    def _split_depth(self) -> None:
+        """Parts of the sum whose packed panel fits the cache."""
+        row_bytes = self.tile.columns * self.dtype.bytes  # type: ignore[attr-defined]
+        most = max(1, PANEL_BYTES // row_bytes)
+        self.parts = max(1, -(-self.roles.depth // most))
+        self.part = max(1, -(-self.roles.depth // self.parts))
+
+    def _split_height(self) -> None:
+        """Blocks of rows, each a multiple of the tile's, enough of them to share."""
+        tiles = -(-self.height // self.tile.rows)
+        others = self.roles.size(self.roles.outer) * math.prod(self.panels)
+        blocks = min(-(-ITEMS // max(1, others)), -(-tiles // 4)) if others < ITEMS else 1
+        if self.parts > 1:
+            # Partial sums of the whole block are kept: 64 kB of them at most.
+            most = max(1, (64 << 10) // (self.tile.rows * self.tile.columns * 4))
+            blocks = max(blocks, -(-tiles // most))
+        self.block = -(-tiles // blocks) * self.tile.rows
+        self.blocks = -(-self.height // self.block)
+
+    # ------------------------------------------------------------ structure
+
+    def emit(self) -> None:
+        roles = self.roles
+        outer = roles.extents(roles.outer)
+        extents = (*outer, *self.panels, self.blocks)
+
+        def item(number: AffineExpr) -> None:
+            *index, band, panel, block = delinearize(number, extents)
+            _Item(self, index, band * self.bands, panel * self.span, block * self.block).emit()
+
+        self.emitter.items(math.prod(extents), item)
+
+
+class _Item:
+    """Emits one work item: rows from `top` on, bands from `band` on, columns from `start` on."""
+
+    def __init__(
+        self, owner: _Contraction, outer: Sequence[AffineExpr], band: AffineExpr, start: AffineExpr, top: AffineExpr
+    ) -> None:
+        self.owner = owner
+        self.emitter = owner.emitter
+        self.tile = owner.tile
+        self.outer = outer
+        self.band, self.start, self.top = band, start, top
+        roles = owner.roles
+        self.bands = self._at_most(owner.bands, roles.size(roles.bands), band)
+        self.span = self._at_most(owner.span, owner.width, start)
+
+    def _at_most(self, size: int, extent: int, start: AffineExpr) -> int | Value:
+        """`size`, or what is left of `extent` from `start` on where that can be less."""
+        if extent % size == 0:
+            return size
+        left = self.emitter.index(-start + extent)
+        return arith.minsi(left, self.emitter.index(constant(size)))
+
+    def emit(self) -> None:
+        owner, tile = self.owner, self.tile
+        panel_type = MemRefType((owner.part, tile.columns), owner.dtype)
+        self.panel = memref.alloca((), (), panel_type, alignment=64)
+        height = tile.rows if owner.parts == 1 else owner.block
+        self.sums = memref.alloca((), (), MemRefType((height, tile.columns), owner.dtype), alignment=64)
+        if owner.parts == 1:
+            self._part(constant(0), owner.roles.depth, is_first=None)
+            return
+        for number in range(owner.parts):
+            first = number * owner.part
+            self._part(constant(first), min(owner.part, owner.roles.depth - first), is_first=number == 0)
+        self._rows(lambda row, count: self._finish(row, count, row))
+
+    def _part(self, first: AffineExpr, depth: int, is_first: bool | None) -> None:
+        """Sum over `depth` products from `first` on; `is_first` is None when these are all."""
+        self._pack(first, depth)
+
+        def tiles(row: AffineExpr, count: int) -> None:
+            place = constant(0) if is_first is None else row
+            sums = self._multiply(row, count, first, depth, None if is_first in (None, True) else place)
+            self._spill(sums, place, count)
+            if is_first is None:
+                self._finish(row, count, place)
+
+        self._rows(tiles)
+
+    def _rows(self, body: Callable[[AffineExpr, int], None]) -> None:
+        """``body(row, count)`` for the tiles of the block: `row` counts from the block's top."""
+        owner, emitter, step = self.owner, self.emitter, self.tile.rows
+        whole, rest = divmod(owner.height, step)
+        single = owner.blocks == 1
+        if single and whole == 1:
+            body(constant(0), step)
+        elif whole:
+            limit: int | Value = min(owner.block, whole * step)
+            if not single and whole * step % owner.block:
+                left = emitter.index(-self.top + whole * step)
+                limit = arith.minsi(left, emitter.index(constant(owner.block)))
+            emitter.serial(limit, lambda row: body(row, step), step=step)
+        if not rest:
+            return
+        last = whole * step - (owner.blocks - 1) * owner.block
+        if single:
+            body(constant(last), rest)
+            return
+        is_last = arith.cmpi("sge", emitter.index(self.top), emitter.index(constant((owner.blocks - 1) * owner.block)))
+        emitter.when(is_last, lambda: body(constant(last), rest))
+
+    # ------------------------------------------------------------ the sum
+
+    def _pack(self, first: AffineExpr, depth: int) -> None:
+        """Copy the panel of the right operand, for `depth` products from `first` on."""
+        owner, emitter, tile = self.owner, self.emitter, self.tile
+
+        def line(k: AffineExpr) -> None:
+            def column(*index: AffineExpr) -> None:
+                band, at = index if owner.bands > 1 else (constant(0), index[-1])
+                point = self._point(constant(0), band, at)
+                scalar = self._factor(owner.roles.right, point, first + k)
+                emitter.buffers.store(emitter, scalar, self.panel, (k, band * owner.width + at))
+
+            if owner.bands > 1:
+                emitter.parallel([self.bands, self.span], column)
+            else:
+                emitter.parallel([self.span], column)
+            used = owner.bands * owner.span
+            self._clear(k, used)
+
+        emitter.parallel([depth], line)
+
+    def _clear(self, k: AffineExpr, used: int) -> None:
+        """Set the columns of a line of the panel that hold nothing to zero."""
+        owner, emitter = self.owner, self.emitter
+        if isinstance(self.bands, int) and isinstance(self.span, int):
+            if used == self.tile.columns:
+                return
+            filled = emitter.constant(used, emitter.index(constant(0)).type)
+        elif isinstance(self.span, int):
+            filled = arith.muli(self.bands, owner.width)  # type: ignore[arg-type]
+        else:
+            filled = self.span
+        zero = emitter.constant(0, owner.dtype)
+        emitter.between(filled, self.tile.columns, lambda at: emitter.buffers.store(emitter, zero, self.panel, (k, at)))
+
+    def _multiply(
+        self, row: AffineExpr, count: int, first: AffineExpr, depth: int, add_to: AffineExpr | None
+    ) -> list[list[Value]]:
+        """The sums of a tile of `count` rows, one vector after another; on top of scratch row `add_to` if given."""
+        owner, emitter, tile = self.owner, self.emitter, self.tile
+        type = VectorType((tile.lanes,), owner.dtype)
+        vectors = tile.columns // tile.lanes
+        if add_to is None:
+            zero = emitter.vector_constant(0, type)
+            inits = [zero] * (count * vectors)
+        else:
+            inits = [
+                vector.load(self.sums, [emitter.index(add_to + i), emitter.index(constant(v * tile.lanes))], type)
+                for i in range(count)
+                for v in range(vectors)
+            ]
+
+        def step(k: AffineExpr, *sums: Value) -> list[Value]:
+            at = [emitter.index(constant(v * tile.lanes)) for v in range(vectors)]
+            right = [vector.load(self.panel, [emitter.index(k), place], type) for place in at]
+            found = []
+            for i in range(count):
+                scalar = self._factor(owner.roles.left, self._point(row + i, constant(0), constant(0)), first + k)
+                left = vector.broadcast(scalar, type)
+                found += [_multiply_add(left, right[v], sums[i * vectors + v]) for v in range(vectors)]
+            return found
+
+        found = emitter.serial(depth, step, inits)
+        return [list(found[i * vectors : (i + 1) * vectors]) for i in range(count)]
+
+    def _spill(self, sums: list[list[Value]], place: AffineExpr, count: int) -> None:
+        """Store a tile to scratch."""
+        emitter = self.emitter
+        for i in range(count):
+            for v, value in enumerate(sums[i]):
+                at = [emitter.index(place + i), emitter.index(constant(v * self.tile.lanes))]
+                vector.store(value, self.sums, at)
+
+    # ------------------------------------------------------------ elements
+
+    def _point(self, row: AffineExpr, band: AffineExpr, column: AffineExpr) -> Index:
+        """The element of the result at a row, band and column of this item."""
+        roles, owner = self.owner.roles, self.owner
+        return roles.point(
+            self.outer,
+            self._bounded(self.top + row, owner.height),
+            self._bounded(self.band + band, roles.size(roles.bands)),
+            self._bounded(self.start + column, owner.width),
+        )
+
+    def _bounded(self, expr: AffineExpr, extent: int) -> AffineExpr:
+        """`expr`, of which it is known here that it is below `extent`."""
+        low, high = expr.bounds
+        if expr.is_constant or (low is not None and high is not None and low >= 0 and high < extent):
+            return expr
+        return symbol(self.emitter.index(expr), extent)
+
+    def _factor(self, operand: int, point: Index, k: AffineExpr) -> Value:
+        """What one operand contributes to product `k` at a point, in the type of the sum."""
+        owner = self.owner
+        op = owner.op
+        k = self._bounded(k, owner.roles.depth)
+        index = point + split(k, owner.roles.reduction)
+        return _without_one(op.element(_Factor(self.emitter, op, operand), index))
+
+    def _finish(self, row: AffineExpr, count: int, place: AffineExpr) -> None:
+        """Compute and store the results for the sums of `count` rows from `row` on, which lie from `place` on."""
+        owner, emitter = self.owner, self.emitter
+        kernel, op = owner.kernel, owner.op
+        ((*wanted,),) = kernel.plan.loops[0].demand.reductions[op]
+
+        def element(i: AffineExpr, *index: AffineExpr) -> None:
+            band, column = index if owner.bands > 1 else (constant(0), index[-1])
+            point = self._point(row + i, band, column)
+            found = emitter.buffers.load_memref(emitter, self.sums, (place + i, band * owner.width + column))
+            finished = op.finish(Context(emitter, op), found, point)
+            loop_point = inverse(kernel.plan, point)
+            emitter.remember(op.results[0], tuple(e.substitute(loop_point) for e in wanted), finished)
+            places = [(n, tuple(e.substitute(loop_point) for e in at)) for n, at in kernel.plan.loops[0].outputs]
+            scalars = [emitter.element(kernel.values[n], at) for n, at in places]
+            for scalar, (n, at) in zip(scalars, places):
+                emitter.buffers.store(emitter, scalar, kernel.targets[n], at)
+
+        def line(i: AffineExpr) -> None:
+            if owner.bands > 1:
+                emitter.parallel([self.bands, self.span], lambda *index: element(i, *index))
+            else:
+                emitter.parallel([self.span], lambda *index: element(i, *index))
+
+        emitter.parallel([count], line)
+
+
+def _multiply_add(left: Value, right: Value, total: Value) -> Value:
+    if is_float(left.dtype):
+        return vector.fma(left, right, total)
+    return arith.addi(total, arith.muli(left, right))
+
+
+def _without_one(product: Value) -> Value:
+    """`product` if it is not a factor times 1, and otherwise that factor."""
+    op = product.defining_op
+    if op is None or op.name not in ("arith.mulf", "arith.muli"):
+        return product
+    for one, other in (op.operands, op.operands[::-1]):
+        found = one.defining_op
+        while found is not None and found.name == "arith.extf":
+            found = found.operands[0].defining_op
+        if found is not None and found.name == "arith.constant" and found.get("value") == 1:
+            op.erase()
+            return other
+    return product
