@@ -82,7 +82,9 @@ class Signature:
         if array is None:
             raise self._error(f"cannot take a {type(value).__name__} for argument '{item.name}'")
         if array.dtype != dtype or array.shape != item.type.shape:
-            raise self._error(f"needs {spell_array(dtype, item.type.shape)} for argument '{item.name}', got {_spell(array)}")
+            raise self._error(
+                f"needs {spell_array(dtype, item.type.shape)} for argument '{item.name}', got {_spell(array)}"
+            )
         return array
 
     def check_out(self, out: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
@@ -109,7 +111,9 @@ class Signature:
                 raise self._error(f"takes argument '{item.name}' as donated, but it is read-only")
             for other, array in enumerate(arrays):
                 if other != number and np.may_share_memory(arrays[number], array):
-                    message = f"takes argument '{item.name}' as donated, but '{self.inputs[other].name}' shares its memory"
+                    message = (
+                        f"takes argument '{item.name}' as donated, but '{self.inputs[other].name}' shares its memory"
+                    )
                     raise self._error(message)
 
     def _error(self, message: str, hint: str | None = None) -> DlirError:
@@ -171,7 +175,9 @@ def _bufferized(function: Func, attributes: Sequence[dict[str, Attribute]]) -> S
             results[result] = type_
     if sorted(inputs) != list(range(len(inputs))) or sorted(results) != list(range(len(results))):
         raise DlirError(f"the inputs or results of '@{function.symbol}' are not numbered 0, 1, ...", function.location)
-    if len(inputs) + sum(role.kind == "result" for role in roles) + sum(role.kind == "arena" for role in roles) != len(roles):
+    if len(inputs) + sum(role.kind == "result" for role in roles) + sum(role.kind == "arena" for role in roles) != len(
+        roles
+    ):
         raise DlirError(f"two arguments of '@{function.symbol}' have the same number", function.location)
     ordered = tuple(inputs[number] for number in range(len(inputs)))
     return Signature(function.symbol, ordered, tuple(results[n] for n in range(len(results))), tuple(roles))

@@ -1,6 +1,6 @@
 """Writes what follows from the code: the reference pages of dialects and passes, and the builder functions' types.
 
-    python docs/generate.py            write docs/dialects/*.md, docs/passes.md and ir/ops.pyi
+    python docs/generate.py            write docs/dialects/*.md, docs/passes.md, docs/tour.md and ir/ops.pyi
     python docs/generate.py --check    say which of them are out of date; exit code 1 if any is
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import keyword
+import re
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -16,8 +17,9 @@ from typing import Any, cast
 from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops
 from dlir.ir.schema import AttributeSpec
-from dlir.passes.manager import PASSES, find_pass
+from dlir.passes.manager import PASSES, PassManager, find_pass
 from dlir.passes.pipelines import PIPELINES
+from dlir.textir import parse, to_text
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTE = "<!-- Written by docs/generate.py from the code: change the docstrings, then run it. -->\n\n"
@@ -44,8 +46,25 @@ def generated() -> dict[str, str]:
     """Path -> text of every generated file."""
     files = {f"docs/dialects/{name}.md": dialect_page(name) for name in DIALECTS}
     files["docs/passes.md"] = passes_page()
+    files["docs/tour.md"] = tour()
     files["ir/ops.pyi"] = stub()
     return files
+
+
+def tour() -> str:
+    """The tour, with each marked block filled with what the passes make of its network."""
+    text = (ROOT / "docs" / "tour.md").read_text()
+    start = re.search(r"<!-- start -->\n```mlir\n(.*?)```", text, re.DOTALL)
+    assert start is not None
+    module = parse(start.group(1))
+
+    def fill(match: re.Match[str]) -> str:
+        passes, _, function = match.group(1).partition("; function: ")
+        PassManager.from_text(passes).run(module)
+        shown = to_text(module.symbol(function) if function else module)
+        return f"<!-- after: {match.group(1)} -->\n```mlir\n{shown.rstrip()}\n```\n"
+
+    return re.sub(r"<!-- after: (.*?) -->\n(?:```mlir\n.*?```\n)?", fill, text, flags=re.DOTALL)
 
 
 def dialect_page(dialect: str) -> str:

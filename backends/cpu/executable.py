@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
-from dlir.backends.cpu.buffers import ArenaPool, ResultPool, aligned_bytes
+from dlir.backends.cpu.buffers import ArenaPool, ResultPool
 from dlir.backends.cpu.emit import ENTRY, Emitted
 from dlir.backends.cpu.jit import Library
 from dlir.backends.cpu.native_call import Argument, EntryPoint, make_call
@@ -23,4 +23,155 @@ Weights = Callable[[str], Any]
 
 #: A call that touches fewer bytes is over before another thread could make use of the GIL.
 GIL_BYTES = 256 << 10
-BYTES = np.dtype(np.uint8)
+
+_shared_results = ResultPool()
+_BYTE = np.dtype(np.uint8)
+
+
+class Executable:
+    """Call it with one array per input, in order or by name; it returns a tuple of arrays, one per result.
+
+    `out` gives arrays to write the results to, one each, which are also returned.  A result may share the memory of a
+    donated input.  Inputs that are not contiguous or aligned are copied.  Several threads may call at once; calls that
+    write to variables take turns.  DlirError for arguments that do not fit.
+    """
+
+    def __init__(
+        self, signature: Signature, emitted: Emitted, library: Library, weights: Weights | None, *, poison: bool = False
+    ) -> None:
+        self.signature = signature
+        #: The arrays of the globals, by name; what is not constant may change with each call.
+        self.globals = {op["sym_name"]: _global_array(op, weights) for op in emitted.globals}
+        writes_globals = any(not op["constant"] for op in emitted.globals)
+        self._turn: AbstractContextManager[Any] = threading.Lock() if writes_globals else nullcontext()
+        pool = ResultPool(poison=True) if poison else _shared_results
+        places = {(role.kind, role.number): index for index, role in enumerate(signature.roles)}
+        #: For each result, the donated input whose buffer holds it, or None.
+        self._homes: list[int | None] = [None] * len(signature.results)
+        for role in signature.roles:
+            if role.kind == "input" and role.result is not None:
+                self._homes[role.result] = role.number
+
+        arguments = [
+            Argument(places["input", number], numpy_dtype(item.type), item.type.shape, item.is_donated)  # type: ignore[arg-type]
+            for number, item in enumerate(signature.inputs)
+        ]
+        self._allocators = []
+        for number, (type_, home) in enumerate(zip(signature.results, self._homes)):
+            if home is None:
+                dtype, shape = numpy_dtype(type_), tuple(dim or 0 for dim in type_.shape)
+                arguments.append(Argument(places["result", number], dtype, shape, True))
+                self._allocators.append(pool.allocator(shape, dtype))
+        self._workspaces: list[ArenaPool] = []
+        globals_at = len(signature.roles)
+        arena = next((role.type.nbytes for role in signature.roles if role.kind == "arena"), 0)
+        after_globals = globals_at + len(self.globals)
+        for place, nbytes in ((places.get(("arena", 0)), arena), (after_globals, emitted.scratch_bytes)):
+            if place is not None and nbytes:
+                arguments.append(Argument(place, _BYTE, (nbytes,), True))
+                self._workspaces.append(ArenaPool(nbytes, poison=poison))
+        constants = [(globals_at + n, array.ctypes.data) for n, array in enumerate(self.globals.values())]
+        touched = sum(argument.nbytes for argument in arguments) + sum(a.nbytes for a in self.globals.values())
+        releases_gil = emitted.is_parallel or touched > GIL_BYTES
+        self._call = make_call(EntryPoint(library, ENTRY, tuple(arguments), tuple(constants), releases_gil))
+        self._is_simple = not writes_globals and not any(item.is_donated for item in signature.inputs)
+
+    def __call__(
+        self, *arrays: Any, out: Sequence[np.ndarray] | np.ndarray | None = None, **named: Any
+    ) -> tuple[np.ndarray, ...]:
+        if self._is_simple and out is None and not named:
+            try:
+                results = [allocate() for allocate in self._allocators]
+            except MemoryError as error:
+                raise _no_memory(error) from None
+            if self._run(arrays, results) is None:
+                return tuple(results)
+        return self._call_carefully(arrays, named, out)
+
+    def _run(self, inputs: Sequence[Any], results: Sequence[np.ndarray]) -> int | None:
+        """Call the machine code; the position of the first array that does not fit, or None."""
+        if not self._workspaces:
+            return self._call(*inputs, *results)
+        arenas = [pool.take() for pool in self._workspaces]
+        misfit = self._call(*inputs, *results, *arenas)
+        for pool, arena in zip(self._workspaces, arenas):
+            pool.give(arena)
+        return misfit
+
+    def _call_carefully(
+        self, positional: Sequence[Any], named: Mapping[str, Any], out: Sequence[np.ndarray] | np.ndarray | None
+    ) -> tuple[np.ndarray, ...]:
+        """A call that checks everything, says what is wrong, and copies what the machine code cannot take as it is."""
+        values = self.signature.arrange(positional, named)
+        given = [self.signature.input_array(number, value) for number, value in enumerate(values)]
+        self.signature.check_donations(given)
+        wanted = None if out is None else self.signature.check_out(out)
+        try:
+            inputs = [_contiguous(array, numpy_dtype(item.type)) for array, item in zip(given, self.signature.inputs)]
+            results = self._result_arrays(inputs, wanted)
+            fresh = [result for result, home in zip(results, self._homes) if home is None]
+            with self._turn:
+                misfit = self._run(inputs, fresh)
+        except MemoryError as error:
+            raise _no_memory(error) from None
+        assert misfit is None, f"array {misfit} was checked and does not fit"
+        if wanted is None:
+            return tuple(results)
+        for target, result in zip(wanted, results):
+            if target is not result:
+                target[...] = result
+        return tuple(wanted)
+
+    def _result_arrays(self, inputs: Sequence[np.ndarray], wanted: Sequence[np.ndarray] | None) -> list[np.ndarray]:
+        """Where each result is computed: in its donated input, in the caller's array if it can be, else in a new one."""
+        results = []
+        allocators = iter(self._allocators)
+        for number, home in enumerate(self._homes):
+            if home is not None:
+                results.append(inputs[home])
+                continue
+            allocate = next(allocators)
+            if wanted is not None and _usable(wanted, number, inputs):
+                results.append(wanted[number])
+            else:
+                results.append(allocate())
+        return results
+
+
+def _usable(wanted: Sequence[np.ndarray], number: int, inputs: Sequence[np.ndarray]) -> bool:
+    """Whether result `number` can be computed in the caller's array: contiguous, and apart from all others."""
+    target = wanted[number]
+    if type(target) is not np.ndarray or not (target.flags.c_contiguous and target.flags.aligned):
+        return False
+    others = [*inputs, *(array for at, array in enumerate(wanted) if at != number)]
+    return not any(np.may_share_memory(target, other) for other in others)
+
+
+def _contiguous(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The same elements as a plain contiguous array whose dtype is the very object `dtype`."""
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        array = np.array(array, order="C")
+    return array if array.dtype is dtype else array.view(dtype)
+
+
+def _global_array(op: Global, weights: Weights | None) -> np.ndarray:
+    """The memory of a global: its first value, copied if calls may write to it."""
+    type_, value = op["type"], op["initial_value"]
+    dtype = numpy_dtype(type_)
+    if isinstance(value, DenseResourceAttr):
+        if weights is None:
+            raise DlirError(
+                f"'@{op['sym_name']}' needs the array '{value.name}', but there are no weights", op.location
+            )
+        array = np.asarray(weights(value.name))
+    elif isinstance(value, DenseElementsAttr):
+        array = value.value
+    else:
+        array = np.zeros(type_.shape, dtype)
+    if array.shape != type_.shape or array.dtype != dtype:
+        raise DlirError(f"'@{op['sym_name']}' is {type_}, but its array is {array.dtype} {array.shape}", op.location)
+    return _contiguous(array, dtype) if op["constant"] else np.array(array, dtype, order="C")
+
+
+def _no_memory(error: MemoryError) -> DlirError:
+    return DlirError(f"out of memory: {error}" if str(error) else "out of memory")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -37,7 +38,12 @@ class Argument:
     is_written: bool = False
 
     @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
     def flags(self) -> int:
+        """What the array must be, as NumPy's flags."""
         return C_CONTIGUOUS | ALIGNED | (WRITEABLE if self.is_written else 0)
 
 

@@ -90,7 +90,7 @@ class Clustering:
         """Whether the ops of `cluster` can be one kernel and lose nothing by it."""
         ops = cluster.ordered()
         inside = dict.fromkeys([*free_producers(ops), *ops])
-        outputs = outputs_of(ops, dict.fromkeys(ops))
+        outputs = outputs_of(ops)
         if len(inputs_of(ops, inside)) + len(outputs) > self.max_buffers:
             return False
         try:

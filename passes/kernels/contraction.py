@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from dlir.ir.affine import AffineExpr, constant, delinearize, symbol
 from dlir.ir.core import Block, Operation, Value
 from dlir.ir.dialects.nd.base import Primitive
+from dlir.ir.dialects.nd.scalars import widen
 from dlir.ir.dialects.scf import if_else
 from dlir.ir.ops import arith, memref, vector
 from dlir.ir.types import MemRefType, Type, VectorType, is_float
@@ -24,7 +25,7 @@ from dlir.passes.kernels.buffers import signless
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, Emitter, accumulated_dtype
 from dlir.passes.kernels.kernel import Kernel
-from dlir.passes.kernels.roles import Roles, inverse, roles_of, split
+from dlir.passes.kernels.roles import Roles, inverse, may_leave, roles_of, split
 
 #: Bytes of one packed panel: a part of the second-level cache.
 PANEL_BYTES = 256 << 10
@@ -174,7 +175,7 @@ class _Item:
             body(constant(0), step)
         elif whole:
             limit: int | Value = min(owner.block, whole * step)
-            if not single and whole * step % owner.block:
+            if owner.blocks * owner.block > whole * step and not single:
                 left = emitter.index(-self.top + whole * step)
                 limit = arith.minsi(left, emitter.index(constant(owner.block)))
             emitter.serial(limit, lambda row: body(row, step), step=step)
@@ -286,7 +287,12 @@ class _Item:
         op = owner.op
         k = self._bounded(k, owner.roles.depth)
         index = point + split(k, owner.roles.reduction)
-        return _without_one(op.element(_Factor(self.emitter, op, operand), index))
+        found = op.space().maps[operand]
+        assert found is not None
+        if may_leave(op, operand):
+            # Where it is outside, it is zero: the op itself tells.
+            return _without_one(op.element(_Factor(self.emitter, op, operand), index))
+        return widen(self.emitter.element(op.operands[operand], found.apply(index)))
 
     def _finish(self, row: AffineExpr, count: int, place: AffineExpr) -> None:
         """Compute and store the results for the sums of `count` rows from `row` on, which lie from `place` on."""

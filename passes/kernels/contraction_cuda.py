@@ -315,10 +315,14 @@ def _without_one(product: Value) -> Value:
     if op is None or op.name not in ("arith.mulf", "arith.muli"):
         return product
     for one, other in (op.operands, op.operands[::-1]):
-        found = one.defining_op
-        while found is not None and found.name == "arith.extf":
-            found = found.operands[0].defining_op
-        if found is not None and found.name == "arith.constant" and found.get("value") == 1:
+        if _stands_for_one(one):
             op.erase()
             return other
     return product
+
+
+def _stands_for_one(value: Value) -> bool:
+    """Whether `value` is the 1 that was read for an operand: widened, or 0 where that operand ends."""
+    while (op := value.defining_op) is not None and op.name in ("arith.extf", "arith.select"):
+        value = op.operands[op.name == "arith.select"]
+    return op is not None and op.name == "arith.constant" and op.get("value") == 1

@@ -64,6 +64,29 @@ def element_cost(op: Primitive) -> int:
     return _known[key]
 
 
+def is_product(op: Primitive) -> bool:
+    """Whether an element of `op` is an element of the first operand times one of the second, each possibly widened, and
+    zero where one is read outside of its shape."""
+    if len(op.operands) != 2 or 0 in op.space().extents:
+        return False
+    probe = _Probe()
+    probe.op = op
+    with at_end(probe.block):
+        found = op.element(probe, dims(op.space().extents)).defining_op
+    if found is None or found.name not in ("arith.mulf", "arith.muli"):
+        return False
+    return all(_is_read(factor) for factor in found.operands)
+
+
+def _is_read(value: Value) -> bool:
+    """Whether `value` is what was loaded, through widening and a choice between it and zero."""
+    op = value.defining_op
+    while op is not None and op.name in ("arith.extf", "arith.select"):
+        value = op.operands[1 if op.name == "arith.select" else 0]
+        op = value.defining_op
+    return op is None and value.type is not INDEX
+
+
 def scalar_cost(name: str) -> int:
     """What the op called `name` costs, in additions."""
     if name.startswith("math.") and name not in _CHEAP_FUNCTIONS:

@@ -78,7 +78,7 @@ def why_not_fused(producer: Operation, consumer: Operation) -> str | None:
     inside = dict.fromkeys([*free_producers(ops), *ops])
     shadow = Shadow(program_order(inside))
     try:
-        plan = shadow.plan(inside, outputs_of(ops, inside))
+        plan = shadow.plan(inside, outputs_of(ops))
         reason = recomputation(plan)
         if reason:
             raise Unfit(reason)
@@ -94,19 +94,17 @@ def program_order(ops: dict[Operation, None]) -> list[Operation]:
     return [op for op in block.ops if op in ops]
 
 
-def outputs_of(ops: Sequence[Operation], inside: dict[Operation, None]) -> list[Value]:
-    """The results of `ops` that are needed by others than `inside`, in order; views are seen through."""
-    found = []
-    for op in ops:
-        found += [value for value in op.results if _is_needed_outside(value, inside)]
-    return found
+def outputs_of(ops: Sequence[Operation]) -> list[Value]:
+    """The results of `ops` that others need, in order; views are seen through."""
+    members = dict.fromkeys(ops)
+    return [value for op in ops for value in op.results if _is_needed_outside(value, members)]
 
 
-def _is_needed_outside(value: Value, inside: dict[Operation, None]) -> bool:
+def _is_needed_outside(value: Value, members: dict[Operation, None]) -> bool:
     waiting = [value]
     while waiting:
         for user in waiting.pop().users:
-            if user in inside and not is_free(user):
+            if user in members:
                 continue
             if not is_fusible(user) or not is_free(user):
                 return True

@@ -47,10 +47,9 @@ def _insert(block: Block, ending: Operation | None, op: Operation) -> None:
 def _make_region(cluster: Cluster, clustering: Clustering, replaced: dict[Value, Value]) -> KernelRegion:
     """The region of a cluster, not inserted; its results are entered in `replaced`."""
     ops = cluster.ordered()
-    chosen = dict.fromkeys(ops)
     inside = dict.fromkeys([*free_producers(ops), *ops])
     inputs = inputs_of(ops, inside)
-    outputs = outputs_of(ops, chosen)
+    outputs = outputs_of(ops)
     body = Block()
     mapping = Mapping()
     for value in inputs:

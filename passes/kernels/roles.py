@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dlir.ir.affine import AffineExpr, delinearize, dims, linearize
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.buffers import folds
+from dlir.passes.kernels.cost import is_product
 from dlir.passes.kernels.demand import Demand, Index
 from dlir.passes.kernels.plan import Inside, Plan
 
@@ -52,6 +53,20 @@ class Roles:
         return tuple(values.get(n, AffineExpr({}, 0)) for n in range(len(self.shape)))
 
 
+def may_leave(op: Primitive, number: int) -> bool:
+    """Whether some point reads operand `number` outside of its shape, where it counts as zero."""
+    space = op.space()
+    found = space.maps[number]
+    if not space.guarded or found is None:
+        return False
+    index = found.apply(dims(space.extents))
+    bounds = [expr.bounds for expr in index]
+    return any(
+        low is None or high is None or low < 0 or high >= extent
+        for (low, high), extent in zip(bounds, op.operands[number].shape)
+    )
+
+
 def split(position: AffineExpr, shape: Sequence[int]) -> tuple[AffineExpr, ...]:
     """A position as indices; itself for one dimension."""
     return (position,) if len(shape) == 1 else delinearize(position, shape)
@@ -62,7 +77,7 @@ def roles_of(plan: Plan, inside: Inside) -> Roles | None:
     op = plan.anchor
     assert op is not None
     space = op.space()
-    if len(space.maps) != 2 or None in space.maps:
+    if len(space.maps) != 2 or not is_product(op) or all(may_leave(op, number) for number in (0, 1)):
         return None
     uses = [set(found.used_dims()) for found in space.maps if found is not None]
     shape = space.parallel

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dlir.passes.kernels.contraction import emit_contraction
+from dlir.passes.kernels.contraction_cuda import emit_elements, emit_tiles
 from dlir.passes.kernels.flat import emit_flat, emit_nest
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.plan import Plan
@@ -25,6 +26,8 @@ SCHEDULES: dict[str, Schedule] = {
     "flat": Schedule(emit_flat, ("flat", "window", "contraction"), "one loop over all elements, one item each"),
     "nest": Schedule(emit_nest, ("flat", "window", "contraction"), "an item for each run of neighbours"),
     "contraction": Schedule(emit_contraction, ("contraction",), "register tiles over packed panels; tile: rows, columns, lanes"),
+    "element": Schedule(emit_elements, ("window", "contraction"), "one item each; a reduction may be a block's"),
+    "block-tile": Schedule(emit_tiles, ("contraction",), "tiles by blocks of GPU threads; tile: rows, columns, depth"),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
 }
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dlir.passes.kernels.choose_cuda import MULTIPROCESSORS
+from dlir.passes.kernels.contraction_cuda import tile_for
 from dlir.passes.kernels.plan import Plan
+from dlir.passes.kernels.roles import roles_of
 
 
 def choose(plan: Plan) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile for a kernel."""
-    if plan.form == "row":
-        return "row", ()
-    return "flat", ()
+    if plan.form in ("row", "flat"):
+        return plan.form, ()
+    roles = roles_of(plan, lambda op: True) if plan.form == "contraction" else None
+    tile = tile_for(roles, MULTIPROCESSORS) if roles is not None else ()
+    return ("block-tile", tile) if tile else ("element", ())
