@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from dlir.ir.attributes import Attribute, IntegerAttr, StringAttr
 from dlir.ir.dialects.func import Func
 from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.types import MemRefType, ScalarType, ShapedType, TensorType, Type
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +158,15 @@ def _spell(array: np.ndarray) -> str:
 
 
 def _bufferized(function: Func, attributes: Sequence[dict[str, Attribute]]) -> Signature:
-    inputs: dict[int, Input] = {}
-    results: dict[int, TensorType] = {}
+    inputs: list[tuple[int, Input]] = []
+    results: list[tuple[int, TensorType]] = []
     roles = []
     for index, (arg, role) in enumerate(zip(function.body.args, attributes)):
         type_ = _tensor(function, arg.type)
         source, result = _number(role, "dlir.input"), _number(role, "dlir.result")
         if source is not None:
-            inputs[source] = Input(_name(function, index, role), type_, result is not None or "dlir.donated" in role)
+            is_donated = result is not None or "dlir.donated" in role
+            inputs.append((source, Input(_name(function, index, role), type_, is_donated)))
             roles.append(Role("input", source, arg.type, result))
         elif result is not None:
             roles.append(Role("result", result, arg.type))
@@ -172,15 +175,18 @@ def _bufferized(function: Func, attributes: Sequence[dict[str, Attribute]]) -> S
         else:
             raise DlirError(f"argument {index} of '@{function.symbol}' has no role", function.location)
         if result is not None:
-            results[result] = type_
-    if sorted(inputs) != list(range(len(inputs))) or sorted(results) != list(range(len(results))):
+            results.append((result, type_))
+    if sum(role.kind == "arena" for role in roles) > 1:
+        raise DlirError(f"'@{function.symbol}' takes two arenas", function.location)
+    return Signature(function.symbol, _in_order(function, inputs), _in_order(function, results), tuple(roles))
+
+
+def _in_order(function: Func, numbered: list[tuple[int, Item]]) -> tuple[Item, ...]:
+    """The items in the order of their numbers; DlirError unless those are 0, 1, ..."""
+    found = dict(numbered)
+    if sorted(number for number, _ in numbered) != list(range(len(numbered))):
         raise DlirError(f"the inputs or results of '@{function.symbol}' are not numbered 0, 1, ...", function.location)
-    if len(inputs) + sum(role.kind == "result" for role in roles) + sum(role.kind == "arena" for role in roles) != len(
-        roles
-    ):
-        raise DlirError(f"two arguments of '@{function.symbol}' have the same number", function.location)
-    ordered = tuple(inputs[number] for number in range(len(inputs)))
-    return Signature(function.symbol, ordered, tuple(results[n] for n in range(len(results))), tuple(roles))
+    return tuple(found[number] for number in range(len(found)))
 
 
 def _tensor(function: Func, type_: Type) -> TensorType:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
+import types
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -36,14 +39,18 @@ from dlir.passes.rewriter import defined_by, pattern
 
 
 @pytest.fixture(scope="module")
-def page(repo_root) -> dict[str, Any]:
+def page(repo_root) -> Iterator[dict[str, Any]]:
     text = (repo_root / "docs" / "extending.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(blocks) == 6
-    names: dict[str, Any] = {"__name__": "extending"}
+    module = types.ModuleType("extending")
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setitem(sys.modules, "extending", module)  # where dataclasses look their module up
+    names = vars(module)
     for block in [PRELUDE, *blocks]:
         exec(compile(block, "docs/extending.md", "exec"), names)
-    return names
+    yield names
+    monkeypatch.undo()
 
 
 def function_of(build, *types):

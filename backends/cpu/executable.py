@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -79,14 +79,16 @@ class Executable:
     def __call__(
         self, *arrays: Any, out: Sequence[np.ndarray] | np.ndarray | None = None, **named: Any
     ) -> tuple[np.ndarray, ...]:
-        if self._is_simple and out is None and not named:
+        if named:
+            arrays = tuple(self.signature.arrange(arrays, named))
+        if self._is_simple and out is None:
             try:
                 results = [allocate() for allocate in self._allocators]
             except MemoryError as error:
                 raise _no_memory(error) from None
             if self._run(arrays, results) is None:
                 return tuple(results)
-        return self._call_carefully(arrays, named, out)
+        return self._call_carefully(arrays, out)
 
     def _run(self, inputs: Sequence[Any], results: Sequence[np.ndarray]) -> int | None:
         """Call the machine code; the position of the first array that does not fit, or None."""
@@ -99,10 +101,10 @@ class Executable:
         return misfit
 
     def _call_carefully(
-        self, positional: Sequence[Any], named: Mapping[str, Any], out: Sequence[np.ndarray] | np.ndarray | None
+        self, arrays: Sequence[Any], out: Sequence[np.ndarray] | np.ndarray | None
     ) -> tuple[np.ndarray, ...]:
         """A call that checks everything, says what is wrong, and copies what the machine code cannot take as it is."""
-        values = self.signature.arrange(positional, named)
+        values = self.signature.arrange(arrays, {})
         given = [self.signature.input_array(number, value) for number, value in enumerate(values)]
         self.signature.check_donations(given)
         wanted = None if out is None else self.signature.check_out(out)

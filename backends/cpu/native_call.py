@@ -164,7 +164,11 @@ def can_call_fast() -> bool:
     """Whether objects and arrays lie in memory as native_call.ll reads them."""
     if sys.implementation.name != "cpython" or sys.byteorder != "little" or ctypes.sizeof(ctypes.c_void_p) != 8:
         return False
-    samples = [np.zeros((2, 3), np.float32), np.zeros((), np.int8), np.zeros((4, 5), np.float64)[::2, 1:]]
+    samples: list[np.ndarray] = [
+        np.zeros((2, 3), np.float32),
+        np.zeros((), np.int8),
+        np.zeros((4, 5), np.float64)[::2, 1:],
+    ]
     return all(_lies_as_expected(sample) for sample in samples)
 
 

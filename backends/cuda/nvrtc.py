@@ -24,7 +24,8 @@ from dlir.ir.errors import DlirError
 #: multiply-adds double the speed, ask for them with math.fma.
 FLAGS = ("--std=c++17", "--ftz=false", "--prec-div=true", "--prec-sqrt=true", "--fmad=false")
 
-_HINT = "pip install 'dlir[cuda13]' (or 'dlir[cuda12]' for a CUDA 12 driver)"
+#: How to get what the CUDA backend needs.
+HINT = "pip install 'dlir[cuda13]' (or 'dlir[cuda12]' for a CUDA 12 driver)"
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def _library() -> ctypes.CDLL:
             return ctypes.CDLL(name)
         except OSError:
             continue
-    raise DlirError("the CUDA backend compiles kernels with NVRTC, which is not installed", hint=_HINT)
+    raise DlirError("the CUDA backend compiles kernels with NVRTC, which is not installed", hint=HINT)
 
 
 def _include_folders() -> Sequence[str]:

@@ -83,8 +83,12 @@ def use_color(stream: Any) -> bool:
 
 def read_module(path: str, weights: str | None, sources: dict[str, str]) -> ParsedModule:
     """Read and verify the module in file `path`, or on standard input for ``-``."""
+    from dlir.ir.errors import DlirError
     from dlir.ir.verifier import verified
     from dlir.textir import parse_file, parse_stream
+
+    if weights is not None and not os.path.isfile(weights):
+        raise DlirError(f"there is no file '{weights}'")
 
     if path == "-":
         parsed = parse_stream(sys.stdin.buffer, weights=weights, sources=sources)

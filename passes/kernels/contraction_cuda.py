@@ -118,9 +118,7 @@ class _Tiles:
         thread = symbol(gpu.thread_id("x"), SIDE * SIDE)
         down, across = delinearize(thread, (SIDE, SIDE))
         # One column more than is used: threads that write down a column then use different banks.
-        buffers = [
-            memref.alloca((), (), workgroup((depth, extent + 1), self.dtype)) for extent in (rows, columns)
-        ]
+        buffers = [memref.alloca((), (), workgroup((depth, extent + 1), self.dtype)) for extent in (rows, columns)]
         places = [(top, down, rows), (start, across, columns)]
 
         def step(first: AffineExpr, *sums: Value) -> tuple[Value, ...]:
@@ -138,7 +136,13 @@ class _Tiles:
     # ------------------------------------------------------------ the sum
 
     def _fill(
-        self, side: int, buffer: Value, outer: Sequence[AffineExpr], start: AffineExpr, first: AffineExpr, thread: AffineExpr
+        self,
+        side: int,
+        buffer: Value,
+        outer: Sequence[AffineExpr],
+        start: AffineExpr,
+        first: AffineExpr,
+        thread: AffineExpr,
     ) -> None:
         """Copy `depth` products' worth of one operand to shared memory, zeros where it ends."""
         emitter, (*sizes, depth) = self.emitter, self.tile
@@ -151,7 +155,9 @@ class _Tiles:
             line, k = (one, two) if along_depth else (two, one)
 
             def load() -> Value:
-                return self._factor(side, outer, self._below(start + line, extent), self._below(first + k, self.extents[2]))
+                return self._factor(
+                    side, outer, self._below(start + line, extent), self._below(first + k, self.extents[2])
+                )
 
             inside = self._inside([(start + line, extent, size), (first + k, self.extents[2], depth)])
             found = load() if inside is None else self._choose(inside, load)
@@ -211,7 +217,7 @@ class _Tiles:
             return [_multiply_add(a, b, total) for (a, b), total in zip(pairs, carried)]
 
         found = emitter.serial(depth, product, sums)
-        found[0].owner.attributes["dlir.unroll"] = UNIT  # type: ignore[union-attr]
+        found[0].owner.attributes["dlir.unroll"] = UNIT
         return found
 
     # ------------------------------------------------------------ results

@@ -12,16 +12,9 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.types import MemRefType
 
-#: Ops that give a buffer another name or type and touch none of its bytes.
-VIEWS = frozenset(
-    f"memref.{name}"
-    for name in "view subview reinterpret_cast cast collapse_shape expand_shape memory_space_cast transpose".split()
-)
-
-
 @dataclass(slots=True)
 class Span:
-    """The first and the last time at which a buffer is touched; `escapes`: it is returned, or seen outside."""
+    """The first and the last time at which a buffer is touched; `escapes`: a region or the function gives it away."""
 
     first: int
     last: int
@@ -48,14 +41,12 @@ def liveness(function: Func) -> Liveness:
         found.end = time
         for inner in op.walk():
             _name_results(inner, found)
-            if inner.name in VIEWS:
-                continue
             for value in inner.operands:
                 if isinstance(value.type, MemRefType):
                     for root in found.roots(value):
                         span = found.spans.setdefault(root, Span(time, time))
                         span.last = time
-                        span.escapes = span.escapes or inner.name == "func.return"
+                        span.escapes = span.escapes or inner.is_terminator
     return found
 
 

@@ -24,7 +24,7 @@ TEXTS = {
         "%w = nd.constant {value = dense<0.0> : tensor<4x4xf32>}\n"
         "  %m = nd.reshape %x {shape = array<i64: 1, 4>}\n"
         '  %y = nn.dense %m, %w {activation = "rely"}\n  return %x',
-        "'rely'",
+        'got "rely"',
         ":4:",
     ),
     "wrong arity": ("%y = nd.exp %x, %x\n  return %y", "takes 1 operand", ":2:"),

@@ -130,6 +130,17 @@ def test_a_donated_argument_of_another_shape_does_not_hold_the_result():
     module.body.first.set_arg_attributes([{"dlir.donated": UNIT}])
     function = bufferize(module)
     assert [str(arg.type) for arg in function.body.args] == ["memref<2x3xf32>", "memref<6xf32>"]
+    assert names(function) == ["kernel.region", "func.return"]
+
+
+def test_a_reshape_of_what_was_computed_over_a_donated_argument_is_copied():
+    module = make_function([ROWS], lambda x: region(lambda a: nd.reshape(a, shape=(6,)), region(nd.exp, x)))
+    module.body.first.set_arg_attributes([{"dlir.donated": UNIT}])
+    function = bufferize(module)
+    assert [str(arg.type) for arg in function.body.args] == ["memref<2x3xf32>", "memref<6xf32>"]
+    assert "memref.copy" in names(function)
+    (result,), _ = run_buffers(function, [X])
+    assert np.array_equal(result, np.exp(X).reshape(6))
 
 
 @pytest.mark.parametrize(
@@ -153,6 +164,25 @@ def test_results_are_separate_buffers_and_inputs_are_copied(body, want):
     for got, expected in zip(results, want, strict=True):
         assert got.shape == expected.shape and np.array_equal(got, expected)
     assert np.array_equal(after, X)
+
+
+def test_a_donated_input_that_its_last_reader_still_needs_does_not_hold_the_result():
+    module = make_function([ROWS], lambda x: region(lambda a: nd.softmax(a, axis=1), x))
+    module.body.first.set_arg_attributes([{"dlir.donated": UNIT}])
+    assert len(bufferize(module).body.args) == 2
+
+
+def test_a_result_may_live_in_a_donated_input_that_was_needed_before():
+    def body(x):
+        t = region(lambda a: nd.sum(a, axes=(1,), keepdims=True), x)
+        return region(lambda t: nd.broadcast_to(t, shape=(2, 3)), region(nd.exp, t))
+
+    module = make_function([ROWS], body)
+    module.body.first.set_arg_attributes([{"dlir.donated": UNIT}])
+    function = bufferize(module)
+    assert attributes(function)[0]["dlir.result"] == 0
+    (result,), _ = run_buffers(function, [X])
+    assert np.array_equal(result, np.broadcast_to(np.exp(X.sum(axis=1, keepdims=True)), (2, 3)))
 
 
 def test_a_donated_input_that_is_returned_stays_where_it_is():
@@ -184,6 +214,19 @@ def test_a_value_whose_reshape_is_still_needed_is_not_overwritten():
 
     (result,), _ = run_buffers(bufferize(make_function([ROWS], body)), [X])
     assert np.array_equal(result, np.zeros(6))
+
+
+def test_an_operand_that_is_also_read_under_another_shape_is_not_overwritten():
+    """Element by element as it is, but transposed through its reshape."""
+    square = TensorType((3, 3), F32)
+
+    def body(x):
+        y = region(nd.exp, x)
+        flat = region(lambda a: nd.reshape(a, shape=(9,)), y)
+        return region(lambda a, f: nd.add(a, nd.transpose(nd.reshape(f, shape=(3, 3)))), y, flat)
+
+    function = bufferize(make_function([square], body))
+    assert not any("dlir.inplace" in op.attributes for op in function.body.ops)
 
 
 def test_variables_become_constant_globals_and_are_never_overwritten():

@@ -157,9 +157,12 @@ def _step(op: Operation, values: dict[Value, Any], memory: dict[str, np.ndarray]
             values[op.operands[1]][...] = values[op.operands[0]]
         case "kernel.region":
             assert isinstance(op, KernelRegion)
+            # A kernel may write a result before it has read its operands, unless it is marked as working in place.
+            inplace = (op.get("dlir.inplace") or ())[1::2]
+            for number, place in enumerate(op.destinations, len(op.ins)):
+                if number not in inplace:
+                    values[place].reshape(-1).view(np.uint8)[...] = POISON
             found = run_body(op, [np.array(values[value]) for value in op.ins])
-            for place in op.destinations:
-                values[place].reshape(-1).view(np.uint8)[...] = POISON
             for place, array in zip(op.destinations, found, strict=True):
                 values[place][...] = array
         case "func.return":

@@ -22,7 +22,7 @@ class RandomText:
         """The text of a module."""
         aliases = "!alias0 = i32\n!alias1 = tensor<4x?xf32>\n#one = 1\n#list = [#one, 2]\n#here = loc(\"h\":1:2)\n"
         scope: Scope = [("%x", "tensor<4xf32>"), ("%y", "tensor<0x4xi8>")]
-        attributes = self.dictionary().strip()
+        attributes = self.dictionary(dialect="d.").strip()
         arguments = f"%x: tensor<4xf32> {self.dictionary()}, %y: tensor<0x4xi8>" + self.maybe(' loc("a":1:2)')
         body = self.ops(list(scope), 0)
         head = f"func.func @f({arguments}) -> {self.type(plain=True)}"
@@ -100,10 +100,11 @@ class RandomText:
             *("affine_set<(d0) : (d0 - 1 >= 0)>", "strided<[?, 1]>", "distinct[0]<unit>", 'loc("f":1:2)', "loc(unknown)"),
         )
 
-    def dictionary(self, depth: int = 0) -> str:
-        names = ["a", "b.c", "loc", "func", "module", "dense", "true", "f32", "tensor", "return", '"q k"', "at", "unit"]
+    def dictionary(self, depth: int = 0, dialect: str = "") -> str:
+        names = ["a", "b.c", "loc", "func", "module", "dense", "true", "f32", "tensor", "return", "q k", "at", "unit"]
         entries = []
-        for name in self.random.sample(names, self.random.randrange(4)):
+        for word in self.random.sample(names, self.random.randrange(4)):
+            name = dialect + word if " " not in word else f'"{dialect}{word}"'
             entries.append(name if self.random.random() < 0.2 else f"{name}{self.blank()}={self.gap()}{self.attribute(depth)}")
         return " {" + self.gap() + self.listed(entries) + self.gap() + "}"
 
@@ -156,8 +157,7 @@ class RandomText:
         types = [self.type() for _ in range(self.random.randrange(3))]
         text = f'"{self.pick("d.op", "a.b.c", "other.x")}"{self.gap()}({self.gap()}'
         text += self.listed([name for name, _ in operands]) + self.gap() + ")"
-        text += self.maybe("[]", 0.05) + self.maybe(f" <{self.dictionary().strip()}>".replace("= ", "= "), 0.15)
-        text = text.replace("q k", "q p")
+        text += self.maybe("[]", 0.05) + self.maybe(f" <{self.dictionary().strip()}>", 0.15)
         if depth < 3 and self.random.random() < 0.15:
             regions = [self.region(scope, depth + 1) for _ in range(self.random.randrange(1, 3))]
             text += f" ({self.listed(regions)})"

@@ -21,7 +21,8 @@ from dlir.textir.build.types import POISON
 from dlir.textir.source import Source, TextLoc
 
 _ONE_RESULT = re.compile(r"%([\w$.-]++)\s*+=", re.ASCII).fullmatch
-_RESULTS = re.compile(r"//[^\n]*|%([\w$.-]++)(?:\s*+:\s*+(\d++))?", re.ASCII)
+_BLANK = r"(?:\s|//[^\n]*+\n)*+"
+_RESULTS = re.compile(rf"//[^\n]*|%([\w$.-]++)(?:{_BLANK}:{_BLANK}(\d++))?", re.ASCII)
 
 #: What stands for an op that cannot be made as it is written, so that uses of its results are not mistakes too.
 _UNKNOWN_OP = OpInfo("dlir.error", None)

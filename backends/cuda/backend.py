@@ -1,0 +1,33 @@
+"""The CUDA backend's entry points: see :mod:`dlir.backends.registry`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dlir.backends.compiler import find_function
+from dlir.backends.cuda.emit import emit_kernels
+from dlir.backends.cuda.executable import Executable, Memory
+from dlir.backends.cuda.launcher import CupyDevice, import_cupy
+from dlir.backends.cuda.program import read_program
+from dlir.backends.executable import signature_of
+from dlir.backends.global_arrays import Weights
+from dlir.ir.dialects.builtin import Module
+
+
+def load(module: Module, entry: str, weights: Weights | None) -> Executable:
+    """Function `entry` of a module mapped for CUDA, on the current GPU; DlirError if there is none."""
+    import_cupy()
+    return load_on(CupyDevice, module, entry, weights)
+
+
+def load_on(make_device: Callable[[str], Memory], module: Module, entry: str, weights: Weights | None) -> Executable:
+    """Function `entry` on the device that `make_device` makes for the kernels' text."""
+    function = find_function(module, entry)
+    source = emit_kernels(module)
+    program = read_program(module, function, source.names)
+    return Executable(signature_of(function), program, module, weights, make_device(source.text))
+
+
+def emit(module: Module, entry: str) -> str:
+    """The CUDA C text of the module's kernels."""
+    return emit_kernels(module).text

@@ -1,0 +1,194 @@
+"""A compiled function for a GPU, or for cuda-sim in its place."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from dlir.backends.cuda.program import Device, HostProgram, prepare
+from dlir.backends.executable import Signature, numpy_dtype, spell_array
+from dlir.backends.global_arrays import Weights, global_array
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.memref import Global
+from dlir.ir.errors import DlirError
+from dlir.ir.types import MemRefType, TensorType
+
+
+class Memory(Device, Protocol):
+    """A device with memory of its own."""
+
+    #: Whether the arena and temporaries of one call serve the next one, or each call gets new ones.
+    reuses_memory: bool
+
+    def is_native(self, value: Any) -> bool:
+        """Whether `value` is an array in the device's memory."""
+
+    def adopt(self, value: Any) -> Any:
+        """A native value as the device's array, sharing its memory."""
+
+    def upload(self, array: np.ndarray, keep: bool) -> Any:
+        """A NumPy array in the device's memory, contiguous; with `keep`, a copy that may be written to."""
+
+    def download(self, array: Any, dtype: np.dtype) -> np.ndarray:
+        """The device's array as a NumPy array of `dtype`."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An uninitialised array in the device's memory."""
+
+    def address(self, array: Any) -> int:
+        """Where an array begins."""
+
+    def queue(self) -> Hashable:
+        """What new work is put in line with: calls with equal queues run one after the other."""
+
+
+class Executable:
+    """Call it with one array per input, in order or by name; it returns a tuple of arrays, one per result.
+
+    NumPy arrays are copied to the device and give NumPy arrays.  When an input lies in the device's memory (CuPy's, or
+    by ``__cuda_array_interface__`` or DLPack), it is used where it is and the results stay there, made by the current
+    stream.  `out` gives arrays to copy the results to.  Memory of a donated input may be overwritten and returned.
+    The device holds bfloat16 as uint16.  DlirError for arguments that do not fit.
+    """
+
+    def __init__(
+        self, signature: Signature, program: HostProgram, module: Module, weights: Weights | None, device: Memory
+    ) -> None:
+        self.signature = signature
+        self._program = program
+        self._device = device
+        self._lock = threading.Lock()
+        self._globals: dict[int | str, Any] = {}
+        for name in program.globals:
+            op = module.symbol(name)
+            assert isinstance(op, Global)
+            self._globals[name] = device.upload(global_array(op, weights), not op["constant"])
+        self._runners: dict[Hashable, Callable[[Sequence[Any]], None]] = {}
+
+    def __call__(self, *arrays: Any, out: Sequence[Any] | Any | None = None, **named: Any) -> tuple[Any, ...]:
+        values = self.signature.arrange(arrays, named)
+        native = [self._device.is_native(value) for value in values]
+        inputs = self._inputs(values, native)
+        with self._lock:
+            results = self._run(inputs)
+        if out is not None:
+            return self._copy_out(results, out)
+        if any(native):
+            return tuple(results)
+        types = self.signature.results
+        return tuple(self._device.download(array, numpy_dtype(type_)) for array, type_ in zip(results, types))
+
+    # ------------------------------------------------------------ inputs
+
+    def _inputs(self, values: Sequence[Any], native: Sequence[bool]) -> list[Any]:
+        """The inputs in the device's memory."""
+        signature, device = self.signature, self._device
+        host = [None if here else signature.input_array(n, v) for n, (v, here) in enumerate(zip(values, native))]
+        if not any(native):
+            signature.check_donations([array for array in host if array is not None])
+        inputs = []
+        for number, (value, array) in enumerate(zip(values, host)):
+            item = signature.inputs[number]
+            if array is not None:
+                inputs.append(device.upload(array, item.is_donated))
+            else:
+                inputs.append(self._adopted(number, value))
+        self._check_donations(inputs)
+        return inputs
+
+    def _adopted(self, number: int, value: Any) -> Any:
+        device, item = self._device, self.signature.inputs[number]
+        array = device.adopt(value)
+        dtype = element_dtype(item.type)
+        if array.dtype != dtype or array.shape != item.type.shape:
+            wanted, found = spell_array(dtype, item.type.shape), spell_array(array.dtype, array.shape)
+            raise self._error(f"needs {wanted} for argument '{item.name}', got {found}")
+        if array.flags.c_contiguous:
+            return array
+        if item.is_donated:
+            raise self._error(f"takes argument '{item.name}' as donated, so it must be contiguous")
+        return array.copy()
+
+    def _check_donations(self, inputs: Sequence[Any]) -> None:
+        ends = [(self._device.address(array), self._device.address(array) + array.nbytes) for array in inputs]
+        for number, item in enumerate(self.signature.inputs):
+            if item.is_donated:
+                for other, (low, high) in enumerate(ends):
+                    if other != number and low < ends[number][1] and ends[number][0] < high:
+                        sharer = self.signature.inputs[other].name
+                        raise self._error(f"takes argument '{item.name}' as donated, but '{sharer}' shares its memory")
+
+    # ------------------------------------------------------------ the call
+
+    def _run(self, inputs: Sequence[Any]) -> list[Any]:
+        """Run the program on inputs in the device's memory; the results, there too."""
+        device, signature = self._device, self.signature
+        run = self._runner()
+        results: list[Any] = [None] * len(signature.results)
+        arguments: list[Any] = []
+        for role in signature.roles:
+            if role.kind == "input":
+                arguments.append(inputs[role.number])
+                if role.result is not None:
+                    results[role.result] = inputs[role.number]
+            elif role.kind == "result":
+                shape = tuple(dim or 0 for dim in role.type.shape)
+                results[role.number] = device.empty(shape, device.dtype(role.type))
+                arguments.append(results[role.number])
+            else:
+                arguments.append(None)
+        run(arguments)
+        return results
+
+    def _runner(self) -> Callable[[Sequence[Any]], None]:
+        """The program with a workspace that nothing else uses before this call is done."""
+        device = self._device
+        if not device.reuses_memory:
+            return prepare(self._program, device, self._workspace())
+        # In one queue, the workspace's next use waits behind this one.
+        queue = device.queue()
+        if queue not in self._runners:
+            self._runners[queue] = prepare(self._program, device, self._workspace())
+        return self._runners[queue]
+
+    def _workspace(self) -> dict[int | str, Any]:
+        """What every call uses: globals, the arena and temporaries, by root."""
+        device = self._device
+        fixed = dict(self._globals)
+        for index, role in enumerate(self.signature.roles):
+            if role.kind == "arena":
+                fixed[index] = device.empty((role.type.nbytes,), np.dtype(np.uint8))
+        for name, type_ in self._program.temporaries.items():
+            fixed[name] = device.empty(tuple(dim or 0 for dim in type_.shape), device.dtype(type_))
+        return fixed
+
+    def _copy_out(self, results: Sequence[Any], out: Any) -> tuple[Any, ...]:
+        """Copy the results to the caller's arrays, on the device or not."""
+        device, signature = self._device, self.signature
+        given: list[Any] = list(out) if isinstance(out, list | tuple) else [out]
+        targets: list[Any] = [device.adopt(array) if device.is_native(array) else None for array in given]
+        if None in targets:
+            host = signature.check_out(given)
+            for place, result, type_ in zip(host, results, signature.results):
+                place[...] = device.download(result, numpy_dtype(type_))
+            return tuple(host)
+        if len(targets) != len(results):
+            raise self._error(f"gives {len(results)} results, got {len(targets)} arrays in 'out'")
+        for number, (target, result) in enumerate(zip(targets, results)):
+            if target.dtype != result.dtype or target.shape != result.shape:
+                wanted, found = spell_array(result.dtype, result.shape), spell_array(target.dtype, target.shape)
+                raise self._error(f"needs {wanted} in out[{number}], got {found}")
+            device.copy(result, target)
+        return tuple(given)
+
+    def _error(self, message: str) -> DlirError:
+        return DlirError(f"'@{self.signature.function}' {message}")
+
+
+def element_dtype(type_: MemRefType | TensorType) -> np.dtype:
+    """The dtype in which a device without bfloat16 holds elements."""
+    dtype = numpy_dtype(type_)
+    return np.dtype(np.uint16) if dtype.kind == "V" or str(dtype) == "bfloat16" else dtype

@@ -1,0 +1,39 @@
+"""The first values of ``memref.global``: from the text, or from a file of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dlir.backends.executable import numpy_dtype, spell_array
+from dlir.ir.attributes import DenseElementsAttr, DenseResourceAttr
+from dlir.ir.dialects.memref import Global
+from dlir.ir.errors import DlirError
+
+#: Gives the array of a ``dense_resource`` by its name.
+Weights = Callable[[str], Any]
+
+
+def global_array(op: Global, weights: Weights | None) -> np.ndarray:
+    """The first value of a global, contiguous and not to be written to; zeros where none is stated.
+
+    DlirError if it is in a file and there is none, or what is there does not fit.
+    """
+    type_, value = op["type"], op["initial_value"]
+    dtype = numpy_dtype(type_)
+    if isinstance(value, DenseResourceAttr):
+        if weights is None:
+            message = f"'@{op['sym_name']}' needs the array '{value.name}', but there are no weights"
+            raise DlirError(message, op.location)
+        array = np.asarray(weights(value.name))
+    elif isinstance(value, DenseElementsAttr):
+        array = value.value
+    else:
+        array = np.zeros(type_.shape, dtype)
+    if array.shape != type_.shape or array.dtype != dtype:
+        found = spell_array(array.dtype, array.shape)
+        raise DlirError(f"'@{op['sym_name']}' is {type_}, but its array is {found}", op.location)
+    # Not ascontiguousarray, which makes an array of rank 0 one of rank 1.
+    return array if array.flags.c_contiguous else array.copy()
