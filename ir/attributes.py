@@ -390,9 +390,12 @@ def round_to(value: float, type: Type) -> float:
     """`value` rounded to what the float type can hold (infinity when it is out of range)."""
     if type is F64 or math.isnan(value) or math.isinf(value) or not isinstance(type, FloatType):
         return value
-    if type is F32:
-        with np.errstate(over="ignore"):
-            return float(np.float32(value))
+    if type is F32 or type is F16:
+        code = "<f" if type is F32 else "<e"
+        try:
+            return struct.unpack(code, struct.pack(code, value))[0]
+        except OverflowError:
+            return math.copysign(math.inf, value)
     try:
         with np.errstate(over="ignore"):
             return float(np.asarray(value).astype(type.numpy))

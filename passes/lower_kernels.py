@@ -95,7 +95,8 @@ class _Lowering:
         found = SCHEDULES.get(schedule)
         if found is None or kernel.plan.form not in found.forms:
             known = ", ".join(name for name, item in SCHEDULES.items() if kernel.plan.form in item.forms)
-            raise DlirError(f"a {kernel.plan.form} kernel has no schedule '{schedule}'", region.location, hint=f"schedules: {known}")
+            message = f"a {kernel.plan.form} kernel has no schedule '{schedule}'"
+            raise DlirError(message, region.location, hint=f"schedules: {known}")
         return found.emit
 
     def _same_as(self, function: Func) -> Func | None:

@@ -143,7 +143,7 @@ def _cut(loop: Parallel, low: Value, high: Value) -> None:
 
 def _counters(item: Value, bounds: list[tuple[Value, Value, Value]]) -> list[Value]:
     """The counters of a loop over a box at its point number `item`."""
-    counters = []
+    counters: list[Value] = []
     for lower, upper, step in reversed(bounds):
         count = trip_count(lower, upper, step)
         assert count is not None

@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 #: The rules from which a text, or a piece of one, can be parsed.
-STARTS = ("start", "full_type", "fn_type", "plain_types")
+STARTS = ("start", "full_type", "fn_type", "plain_types", "entries")
 
 #: Stands in the goto table for: back to the same state, without a value (an element of a list that is not kept).
 STAY = -1

@@ -137,4 +137,8 @@ def _collection_paused() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            if gc.get_freeze_count() == 0:
+                # Puts everything among the old objects at once; the first collection would walk all that was read.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

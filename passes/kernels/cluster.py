@@ -73,7 +73,7 @@ class Clustering:
             for value in sources(operand):
                 definition = value.defining_op
                 if definition in self.cluster_of:
-                    yield self.cluster_of[definition]  # type: ignore[index]
+                    yield self.cluster_of[definition]
 
     def _try_merge(self, producer: Cluster, consumer: Cluster) -> bool:
         if producer is consumer or (producer, consumer) in self.refused:

@@ -15,17 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dlir.ir.affine import AffineExpr, constant, delinearize, symbol
-from dlir.ir.core import Block, Operation, Value
-from dlir.ir.dialects.nd.base import Primitive
-from dlir.ir.dialects.nd.scalars import widen
-from dlir.ir.dialects.scf import if_else
+from dlir.ir.core import Value
 from dlir.ir.ops import arith, memref, vector
-from dlir.ir.types import MemRefType, Type, VectorType, is_float
+from dlir.ir.types import MemRefType, VectorType, is_float
 from dlir.passes.kernels.buffers import signless
 from dlir.passes.kernels.demand import Index
-from dlir.passes.kernels.emit import Context, Emitter, accumulated_dtype
+from dlir.passes.kernels.emit import Context, accumulated_dtype
 from dlir.passes.kernels.kernel import Kernel
-from dlir.passes.kernels.roles import Roles, inverse, may_leave, roles_of, split
+from dlir.passes.kernels.product import factor
+from dlir.passes.kernels.roles import Roles, inverse, roles_of, split
 
 #: Bytes of one packed panel: a part of the second-level cache.
 PANEL_BYTES = 256 << 10
@@ -47,21 +45,6 @@ def emit_contraction(kernel: Kernel) -> None:
     roles = roles_of(kernel.plan, lambda op: True)
     assert roles is not None
     _Contraction(kernel, roles, Tile(*kernel.tile)).emit()
-
-
-class _Factor(Context):
-    """Sees an op as the factor that one operand contributes: the other operand is 1."""
-
-    __slots__ = ("number",)
-
-    def __init__(self, emitter: Emitter, op: Primitive, number: int) -> None:
-        super().__init__(emitter, op)
-        self.number = number
-
-    def load(self, operand: int, index: Sequence[AffineExpr]) -> Value:
-        if operand != self.number:
-            return self.constant(1, self.op.operands[operand].dtype)
-        return super().load(operand, index)
 
 
 class _Contraction:
@@ -146,25 +129,36 @@ class _Item:
         height = tile.rows if owner.parts == 1 else owner.block
         self.sums = memref.alloca((), (), MemRefType((height, tile.columns), owner.dtype), alignment=64)
         if owner.parts == 1:
-            self._part(constant(0), owner.roles.depth, is_first=None)
-            return
-        for number in range(owner.parts):
-            first = number * owner.part
-            self._part(constant(first), min(owner.part, owner.roles.depth - first), is_first=number == 0)
+            self._whole_sum()
+        else:
+            self._sum_in_parts()
+
+    def _whole_sum(self) -> None:
+        depth = self.owner.roles.depth
+        self._pack(constant(0), depth)
+
+        def tile(row: AffineExpr, count: int) -> None:
+            self._spill(self._multiply(row, count, constant(0), depth, None), constant(0), count)
+            self._finish(row, count, constant(0))
+
+        self._rows(tile)
+
+    def _sum_in_parts(self) -> None:
+        """Keep the sums of the whole block in scratch, and add to them part by part."""
+        owner, emitter = self.owner, self.emitter
+        zero = emitter.vector_constant(0, VectorType((self.tile.lanes,), owner.dtype))
+
+        def clear(row: AffineExpr) -> None:
+            self._spill([[zero] * (self.tile.columns // self.tile.lanes)], row, 1)
+
+        def part(first: AffineExpr) -> None:
+            depth = self._at_most(owner.part, owner.roles.depth, first)
+            self._pack(first, depth)
+            self._rows(lambda row, count: self._spill(self._multiply(row, count, first, depth, row), row, count))
+
+        emitter.parallel([owner.block], clear)
+        emitter.serial(owner.roles.depth, part, step=owner.part)
         self._rows(lambda row, count: self._finish(row, count, row))
-
-    def _part(self, first: AffineExpr, depth: int, is_first: bool | None) -> None:
-        """Sum over `depth` products from `first` on; `is_first` is None when these are all."""
-        self._pack(first, depth)
-
-        def tiles(row: AffineExpr, count: int) -> None:
-            place = constant(0) if is_first is None else row
-            sums = self._multiply(row, count, first, depth, None if is_first in (None, True) else place)
-            self._spill(sums, place, count)
-            if is_first is None:
-                self._finish(row, count, place)
-
-        self._rows(tiles)
 
     def _rows(self, body: Callable[[AffineExpr, int], None]) -> None:
         """``body(row, count)`` for the tiles of the block: `row` counts from the block's top."""
@@ -190,9 +184,9 @@ class _Item:
 
     # ------------------------------------------------------------ the sum
 
-    def _pack(self, first: AffineExpr, depth: int) -> None:
+    def _pack(self, first: AffineExpr, depth: int | Value) -> None:
         """Copy the panel of the right operand, for `depth` products from `first` on."""
-        owner, emitter, tile = self.owner, self.emitter, self.tile
+        owner, emitter = self.owner, self.emitter
 
         def line(k: AffineExpr) -> None:
             def column(*index: AffineExpr) -> None:
@@ -218,14 +212,14 @@ class _Item:
                 return
             filled = emitter.constant(used, emitter.index(constant(0)).type)
         elif isinstance(self.span, int):
-            filled = arith.muli(self.bands, owner.width)  # type: ignore[arg-type]
+            filled = arith.muli(self.bands, owner.width)
         else:
             filled = self.span
         zero = emitter.constant(0, owner.dtype)
         emitter.between(filled, self.tile.columns, lambda at: emitter.buffers.store(emitter, zero, self.panel, (k, at)))
 
     def _multiply(
-        self, row: AffineExpr, count: int, first: AffineExpr, depth: int, add_to: AffineExpr | None
+        self, row: AffineExpr, count: int, first: AffineExpr, depth: int | Value, add_to: AffineExpr | None
     ) -> list[list[Value]]:
         """The sums of a tile of `count` rows, one vector after another; on top of scratch row `add_to` if given."""
         owner, emitter, tile = self.owner, self.emitter, self.tile
@@ -287,12 +281,7 @@ class _Item:
         op = owner.op
         k = self._bounded(k, owner.roles.depth)
         index = point + split(k, owner.roles.reduction)
-        found = op.space().maps[operand]
-        assert found is not None
-        if may_leave(op, operand):
-            # Where it is outside, it is zero: the op itself tells.
-            return _without_one(op.element(_Factor(self.emitter, op, operand), index))
-        return widen(self.emitter.element(op.operands[operand], found.apply(index)))
+        return factor(self.emitter, op, operand, index)
 
     def _finish(self, row: AffineExpr, count: int, place: AffineExpr) -> None:
         """Compute and store the results for the sums of `count` rows from `row` on, which lie from `place` on."""
@@ -325,18 +314,3 @@ def _multiply_add(left: Value, right: Value, total: Value) -> Value:
     if is_float(left.dtype):
         return vector.fma(left, right, total)
     return arith.addi(total, arith.muli(left, right))
-
-
-def _without_one(product: Value) -> Value:
-    """`product` if it is not a factor times 1, and otherwise that factor."""
-    op = product.defining_op
-    if op is None or op.name not in ("arith.mulf", "arith.muli"):
-        return product
-    for one, other in (op.operands, op.operands[::-1]):
-        found = one.defining_op
-        while found is not None and found.name == "arith.extf":
-            found = found.operands[0].defining_op
-        if found is not None and found.name == "arith.constant" and found.get("value") == 1:
-            op.erase()
-            return other
-    return product

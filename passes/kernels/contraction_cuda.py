@@ -17,7 +17,6 @@ from dlir.ir.attributes import UNIT, IntegerAttr
 from dlir.ir.builder import at_end, insert
 from dlir.ir.core import Block, Region, Value
 from dlir.ir.dialects.gpu import workgroup
-from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.dialects.scf import If
 from dlir.ir.ops import arith, gpu, memref, scf
 from dlir.ir.ops import math as math_ops
@@ -25,8 +24,9 @@ from dlir.ir.types import INDEX, is_float
 from dlir.passes.kernels.buffers import signless, stride_of
 from dlir.passes.kernels.choose_cuda import THREADS
 from dlir.passes.kernels.demand import Index
-from dlir.passes.kernels.emit import Context, Emitter, accumulated_dtype
+from dlir.passes.kernels.emit import Context, accumulated_dtype
 from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.product import factor
 from dlir.passes.kernels.roles import Roles, inverse, roles_of, split
 
 #: Threads of a block in each direction of the tile.
@@ -65,21 +65,6 @@ def tile_for(roles: Roles, blocks: int) -> tuple[int, ...]:
         if count >= blocks:
             return side, side, depth
     return SIDE, SIDE, SIDE
-
-
-class _Factor(Context):
-    """Sees an op as the factor that one operand contributes: the other operand is 1."""
-
-    __slots__ = ("number",)
-
-    def __init__(self, emitter: Emitter, op: Primitive, number: int) -> None:
-        super().__init__(emitter, op)
-        self.number = number
-
-    def load(self, operand: int, index: Sequence[AffineExpr]) -> Value:
-        if operand != self.number:
-            return self.constant(1, self.op.operands[operand].dtype)
-        return super().load(operand, index)
 
 
 class _Tiles:
@@ -198,7 +183,7 @@ class _Tiles:
         zero = constant(0)
         point = self._point(outer, line, zero) if side == 0 else self._point(outer, zero, line)
         index = point + tuple(split(k, self.roles.reduction))
-        return _without_one(self.op.element(_Factor(self.emitter, self.op, self._operand(side)), index))
+        return factor(self.emitter, self.op, self._operand(side), index)
 
     def _accumulate(
         self, buffers: Sequence[Value], down: AffineExpr, across: AffineExpr, sums: Sequence[Value]
@@ -313,22 +298,3 @@ def _multiply_add(left: Value, right: Value, total: Value) -> Value:
     if is_float(left.type):
         return math_ops.fma(left, right, total)
     return arith.addi(total, arith.muli(left, right))
-
-
-def _without_one(product: Value) -> Value:
-    """`product` if it is not a factor times 1, and otherwise that factor."""
-    op = product.defining_op
-    if op is None or op.name not in ("arith.mulf", "arith.muli"):
-        return product
-    for one, other in (op.operands, op.operands[::-1]):
-        if _stands_for_one(one):
-            op.erase()
-            return other
-    return product
-
-
-def _stands_for_one(value: Value) -> bool:
-    """Whether `value` is the 1 that was read for an operand: widened, or 0 where that operand ends."""
-    while (op := value.defining_op) is not None and op.name in ("arith.extf", "arith.select"):
-        value = op.operands[op.name == "arith.select"]
-    return op is not None and op.name == "arith.constant" and op.get("value") == 1

@@ -140,7 +140,11 @@ def _frontier(earlier: Loop, later: Loop) -> list[tuple[Value, Index]]:
     inner: set[tuple[Value, Index]] = set()
     for value, index in shared:
         op = value.defining_op
-        if (value, index) not in later.demand.leaves and isinstance(op, Primitive) and op not in later.demand.reductions:
+        if (
+            (value, index) not in later.demand.leaves
+            and isinstance(op, Primitive)
+            and op not in later.demand.reductions
+        ):
             inner.update(operand_elements(op, index))
     found = []
     for key in later.demand.elements:

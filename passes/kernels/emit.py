@@ -132,8 +132,10 @@ class Emitter:
                 return body(self._symbols_for([counter], [extent])[0], *carried)
 
         with self.at(self.depth):
-            bounds = [bound if isinstance(bound, Value) else self.constant(bound, INDEX) for bound in (lower, extent)]
-            return for_loop(*bounds, self.constant(step, INDEX), inits, filled)
+            first, last = (
+                bound if isinstance(bound, Value) else self.constant(bound, INDEX) for bound in (lower, extent)
+            )
+            return for_loop(first, last, self.constant(step, INDEX), inits, filled)
 
     def reduce(
         self, extents: Sequence[int], reduced: Sequence[tuple[str, Type]], body: Callable[..., Sequence[Value]]
@@ -283,7 +285,6 @@ class Emitter:
             reduced = [(space.monoid, dtype)]
             (found,) = self.reduce(space.reduction, reduced, lambda *point: [op.element(context, index + point)])
         return op.finish(context, found, index)
-
 
     def _reduce_in_order(self, op: Primitive, index: Index) -> Value:
         """What `op` accumulates at `index`, in nested serial loops."""

@@ -60,7 +60,7 @@ def merge_dims(loop: Loop, fixed: Sequence[int], shapes: Callable[[int], Sequenc
 
     `fixed` are the extents of the dimensions before the loop's own; `shapes` gives the shape of a result by number.
     """
-    groups = [(extent,) for extent in loop.extents if extent != 1]
+    groups: list[tuple[int, ...]] = [(extent,) for extent in loop.extents if extent != 1]
     position = len(groups) - 1
     while position > 0:
         merged = [*groups[: position - 1], groups[position - 1] + groups[position], *groups[position + 1 :]]

@@ -31,7 +31,8 @@ def check_static(op: Operation) -> None:
     for value in (*op.operands, *op.results):
         if not value.type.is_static:
             hint = "run 'bind-shapes' before 'fuse', as in bind-shapes{dims=x.0=64}"
-            raise DlirError(f"'{op.name}' has the unknown shape {value.type}: kernels need static shapes", op.location, hint=hint)
+            message = f"'{op.name}' has the unknown shape {value.type}: kernels need static shapes"
+            raise DlirError(message, op.location, hint=hint)
 
 
 def free_producers(ops: Sequence[Operation]) -> dict[Operation, None]:

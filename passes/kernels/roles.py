@@ -12,6 +12,7 @@ from dlir.passes.kernels.buffers import folds
 from dlir.passes.kernels.cost import is_product
 from dlir.passes.kernels.demand import Demand, Index
 from dlir.passes.kernels.plan import Inside, Plan
+from dlir.passes.kernels.product import may_leave
 
 
 @dataclass(frozen=True)
@@ -51,20 +52,6 @@ class Roles:
         values.update(zip(self.bands, split(band, self.extents(self.bands))))
         values.update(zip(self.columns, split(column, self.extents(self.columns))))
         return tuple(values.get(n, AffineExpr({}, 0)) for n in range(len(self.shape)))
-
-
-def may_leave(op: Primitive, number: int) -> bool:
-    """Whether some point reads operand `number` outside of its shape, where it counts as zero."""
-    space = op.space()
-    found = space.maps[number]
-    if not space.guarded or found is None:
-        return False
-    index = found.apply(dims(space.extents))
-    bounds = [expr.bounds for expr in index]
-    return any(
-        low is None or high is None or low < 0 or high >= extent
-        for (low, high), extent in zip(bounds, op.operands[number].shape)
-    )
 
 
 def split(position: AffineExpr, shape: Sequence[int]) -> tuple[AffineExpr, ...]:
@@ -127,16 +114,12 @@ def _is_smooth(plan: Plan, op: Primitive, right: int, merged: tuple[int, ...], i
         if not _feeds(where, loop.extents):
             demand.leaves[value, tuple(expr.substitute([*place, *point[len(shape) :]]) for expr in where)] = None
     reads = all(folds(where, value.shape) for value, where in demand.leaves)
-    return reads and all(folds([e.substitute(place) for e in where], _shape(plan, n)) for n, where in loop.outputs)
+    return reads and all(folds([e.substitute(place) for e in where], plan.shapes[n]) for n, where in loop.outputs)
 
 
 def _feeds(index: Index, extents: Sequence[int]) -> bool:
     """Whether an index goes over dimensions that are summed over: it belongs to an operand."""
     return any(n >= len(extents) for expr in index for n in expr.used_dims())
-
-
-def _shape(plan: Plan, output: int) -> tuple[int, ...]:
-    return plan.shapes[output]
 
 
 def inverse(plan: Plan, point: Sequence[AffineExpr]) -> list[AffineExpr]:

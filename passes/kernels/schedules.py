@@ -25,7 +25,9 @@ class Schedule:
 SCHEDULES: dict[str, Schedule] = {
     "flat": Schedule(emit_flat, ("flat", "window", "contraction"), "one loop over all elements, one item each"),
     "nest": Schedule(emit_nest, ("flat", "window", "contraction"), "an item for each run of neighbours"),
-    "contraction": Schedule(emit_contraction, ("contraction",), "register tiles over packed panels; tile: rows, columns, lanes"),
+    "contraction": Schedule(
+        emit_contraction, ("contraction",), "register tiles over packed panels; tile: rows, columns, lanes"
+    ),
     "element": Schedule(emit_elements, ("window", "contraction"), "one item each; a reduction may be a block's"),
     "block-tile": Schedule(emit_tiles, ("contraction",), "tiles by blocks of GPU threads; tile: rows, columns, depth"),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),

@@ -55,5 +55,3 @@ class Shadow:
     def plan(self, ops: dict[Operation, None], outputs: Sequence[Value]) -> Plan:
         """The plan of one kernel that computes `outputs` with `ops`; Unfit if there is none."""
         return plan_kernel([self.value(value) for value in outputs], lambda op: self.origin.get(op) in ops)
-
-

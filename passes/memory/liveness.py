@@ -12,6 +12,7 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.types import MemRefType
 
+
 @dataclass(slots=True)
 class Span:
     """The first and the last time at which a buffer is touched; `escapes`: a region or the function gives it away."""

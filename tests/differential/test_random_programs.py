@@ -10,6 +10,7 @@ import os
 import numpy as np
 import pytest
 from support import programs
+from support.cuda import need_simulator
 
 from dlir.backends.compiler import compile_module
 from dlir.ir.traversal import clone, difference
@@ -75,8 +76,7 @@ def test_every_pass_keeps_the_module_valid_readable_and_equal(seed):
 
 @pytest.mark.parametrize("seed", range(3000, 3000 + max(4, COUNT // 5)))
 def test_cuda_kernels_agree_in_any_thread_order(seed):
-    sim = pytest.importorskip("dlir.backends.cuda.sim")
-    sim.require_compiler()
+    need_simulator()
     program = programs.make_program(seed, exact=True, size=5)
     inputs = programs.make_inputs(program, seed)
     want = reference(program, inputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.cuda import need_simulator
 
 from dlir.frontends.symbolic import Constant, Variable, compile
 
@@ -18,7 +19,7 @@ def graph():
 @pytest.mark.parametrize("backend", ["cpu", "cuda-sim"])
 def test_two_launches_become_one(backend):
     if backend == "cuda-sim":
-        pytest.importorskip("dlir.backends.cuda.sim").require_compiler()
+        need_simulator()
     _, d = graph()
     unfused = compile(d, level="O1", backend=backend).lower(**ARRAYS)
     fused = compile(d, backend=backend).lower(**ARRAYS)

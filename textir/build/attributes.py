@@ -34,6 +34,25 @@ from dlir.textir.source import Source
 #: One entry of an attribute dictionary: name, offset of the name, attribute.
 Entry = tuple[str, int, Attribute]
 
+#: So many dictionaries are remembered by their text.
+_MAX_REMEMBERED = 4096
+
+
+class Entries:
+    """The entries of an attribute dictionary as they stand in the text."""
+
+    __slots__ = ("attributes", "checked", "items")
+
+    def __init__(self, items: list[Entry]) -> None:
+        self.items = items
+        self.attributes = {name: attribute for name, _, attribute in items}
+        #: The attributes as the schema of an op wants them, by what is known of the op.
+        self.checked: dict[Any, dict[str, Attribute]] = {}
+
+
+#: A dictionary: its entries, and what to add to their offsets.
+Dictionary = tuple[Entries, int]
+
 _SYMBOL = re.compile(r'@(?:([A-Za-z_$][\w$.]*+)|("[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"))(?:::)?', re.ASCII)
 
 #: What an unusable attribute stands as, so that one mistake is reported once.
@@ -48,6 +67,7 @@ class AttributeActions(LocationActions):
         self.attribute_aliases: dict[str, Attribute] = {}
         self._keys: dict[str, str] = {}
         self._numbers: dict[str, Attribute] = {}
+        self._dictionaries: dict[str, Entries] = {}
         #: Inline blobs for dense_resource: name -> "0x", four bytes of alignment, the data, in hexadecimal.
         self.blobs: dict[str, str] = {}
 
@@ -89,26 +109,43 @@ class AttributeActions(LocationActions):
     def quoted_unit(self, key: Token) -> Entry:
         return self.unquoted(key), key[1], UNIT
 
-    def attr_dict(self, brace: Token, entries: list[Entry] | None) -> list[Entry]:
-        return entries or []
+    def attr_dict(self, brace: Token, entries: list[Entry] | None) -> Dictionary:
+        return self._entries(entries or []), 0
 
-    def props(self, entries: list[Entry] | None) -> list[Entry]:
-        return entries or []
+    def props(self, entries: list[Entry] | None) -> Dictionary:
+        return self._entries(entries or []), 0
 
-    def dictionary(self, entries: list[Entry]) -> DictAttr:
-        return DictAttr(self.merged(entries))
+    def DICT(self, text: str, start: int) -> Dictionary:
+        found = self._dictionaries.get(text)
+        if found is None:
+            items = self.subparse("entries", start + 1, start + len(text) - 1) if text[1:-1].strip() else []
+            found = self._entries([(name, offset - start, attribute) for name, offset, attribute in items])
+            if len(self._dictionaries) < _MAX_REMEMBERED:
+                self._dictionaries[text] = found
+        return found, start
 
-    def merged(self, *parts: list[Entry] | None) -> dict[str, Attribute]:
-        """The entries of dictionaries as one; a name that occurs twice is a mistake."""
-        entries = [entry for part in parts if part for entry in part]
-        merged = {name: attribute for name, _, attribute in entries}
-        if len(merged) != len(entries):
+    def PROPS(self, text: str, start: int) -> Dictionary:
+        return self.DICT(text[1:-1], start + 1)
+
+    def dictionary(self, entries: Dictionary) -> DictAttr:
+        return DictAttr(entries[0].attributes)
+
+    def _entries(self, items: list[Entry]) -> Entries:
+        entries = Entries(items)
+        if len(entries.attributes) != len(items):
             seen: set[str] = set()
-            for name, start, _ in entries:
+            for name, start, _ in items:
                 if name in seen:
                     self.error(start, start + len(name), f"attribute '{name}' is given twice")
                 seen.add(name)
-        return merged
+        return entries
+
+    def joined(self, first: Dictionary | None, second: Dictionary | None) -> Dictionary | None:
+        """Two dictionaries as one."""
+        if first is None or second is None:
+            return first or second
+        items = [(name, start + base, found) for entries, base in (first, second) for name, start, found in entries.items]
+        return self._entries(items), 0
 
     # ------------------------------------------------------------ numbers
 

@@ -10,14 +10,14 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.location import Location
 from dlir.ir.types import FunctionType, Type
-from dlir.textir.build.attributes import Entry
+from dlir.textir.build.attributes import Dictionary, Entries
 from dlir.textir.build.base import Token
 from dlir.textir.build.ops import Head, OpActions
 from dlir.textir.build.regions import Argument
-from dlir.textir.build.schema import OpInfo, OpProblem, check_attributes
+from dlir.textir.build.schema import OpInfo, OpProblem, checked_attributes
 
 #: A function's argument as it is read; a declaration's may have no name.
-FunctionArgument = tuple[Token | None, Type, list[Entry] | None, Location | None]
+FunctionArgument = tuple[Token | None, Type, Dictionary | None, Location | None]
 
 
 class ModuleActions(OpActions):
@@ -45,31 +45,34 @@ class ModuleActions(OpActions):
 
     # ------------------------------------------------------------ modules
 
-    def module_head(self, keyword: Token, symbol: Token | None, word: Token | None, entries: list[Entry] | None) -> None:
+    def module_head(self, keyword: Token, symbol: Token | None, word: Token | None, entries: Dictionary | None) -> None:
         self.heads.append(Head(_MODULE, keyword[1], keyword, None, [], 0, symbol and [symbol], entries, []))
 
     def module(self, head: None, region: Region, location: Location | None) -> None:
-        _, start, _, _, _, _, symbols, entries, _ = head = self.heads.pop()
-        attributes = self.merged(entries)
-        try:
-            if symbols:
-                self._take_symbols(_MODULE, symbols, attributes)
-            check_attributes(_MODULE, attributes, strict=True)
-        except OpProblem as problem:
-            self._report(problem, head.name, 0, entries or (), ())
         if not region.blocks:
             region.append(Block())
-        self._add(_MODULE, start, None, [], (), attributes, [region], (), location)
+        self._finish_own(_MODULE, region, location)
+
+    def _finish_own(self, info: OpInfo, region: Region, location: Location | None) -> None:
+        """Make a module or function."""
+        _, start, name, _, _, _, symbols, entries, _ = self.heads.pop()
+        attributes: dict[str, Attribute] = {}
+        try:
+            named = self._named_symbols(info, symbols, entries) if symbols else ()
+            attributes = checked_attributes(info, entries, named, is_strict=True)
+        except OpProblem as problem:
+            self._report(problem, name, 0, entries, ())
+        self._add(info, start, None, [], (), attributes, [region], (), location)
 
     # ------------------------------------------------------------ functions
 
-    def func_arg(self, name: Token, type: Type, entries: list[Entry] | None, location: Location | None) -> Any:
+    def func_arg(self, name: Token, type: Type, entries: Dictionary | None, location: Location | None) -> Any:
         return name, type, entries, location
 
-    def func_input(self, type: Type, entries: list[Entry] | None, location: Location | None) -> Any:
+    def func_input(self, type: Type, entries: Dictionary | None, location: Location | None) -> Any:
         return None, type, entries, location
 
-    def func_result(self, type: Type, entries: list[Entry] | None) -> Any:
+    def func_result(self, type: Type, entries: Dictionary | None) -> Any:
         return type, entries
 
     def bare_result(self, type: Type) -> Any:
@@ -84,9 +87,9 @@ class ModuleActions(OpActions):
         visibility: Token | None,
         symbol: Token,
         arguments: list[FunctionArgument] | None,
-        results: list[tuple[Type, list[Entry] | None]] | None,
+        results: list[tuple[Type, Dictionary | None]] | None,
         word: Token | None,
-        entries: list[Entry] | None,
+        entries: Dictionary | None,
     ) -> None:
         arguments, results = arguments or [], results or []
         attributes: dict[str, Attribute] = {}
@@ -103,8 +106,9 @@ class ModuleActions(OpActions):
             ("res_attrs", [result[1] for result in results]),
         ):
             if any(part is not None for part in parts):
-                attributes[name] = ArrayAttr(DictAttr(self.merged(part)) for part in parts)
-        entries = [*((name, symbol[1], attribute) for name, attribute in attributes.items()), *(entries or ())]
+                attributes[name] = ArrayAttr(DictAttr(part[0].attributes if part else {}) for part in parts)
+        own = Entries([(name, symbol[1], attribute) for name, attribute in attributes.items()])
+        entries = self.joined((own, 0), entries)
         self.heads.append(Head(_FUNC, keyword[1], keyword, None, [], 0, None, entries, []))
         self.entry_arguments = [self._entry_argument(argument) for argument in arguments]
 
@@ -115,20 +119,11 @@ class ModuleActions(OpActions):
     def func(self, head: None, region: Region, location: Location | None) -> None:
         if not region.blocks:
             region.append(Block())
-        self._finish_func(region, location)
+        self._finish_own(_FUNC, region, location)
 
     def func_declaration(self, head: None, location: Location | None) -> None:
         self.entry_arguments = []
-        self._finish_func(Region(), location)
-
-    def _finish_func(self, region: Region, location: Location | None) -> None:
-        _, start, name, _, _, _, _, entries, _ = self.heads.pop()
-        attributes = self.merged(entries)
-        try:
-            check_attributes(_FUNC, attributes, strict=True)
-        except OpProblem as problem:
-            self._report(problem, name, 0, entries, ())
-        self._add(_FUNC, start, None, [], (), attributes, [region], (), location)
+        self._finish_own(_FUNC, Region(), location)
 
 
 _MODULE = OpInfo("builtin.module", Module)

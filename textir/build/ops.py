@@ -12,7 +12,7 @@ from dlir.ir.core import Block, Operation, Region, UnregisteredOp, Value
 from dlir.ir.location import Location
 from dlir.ir.types import FunctionType, Type
 from dlir.textir.build import schema
-from dlir.textir.build.attributes import Entry
+from dlir.textir.build.attributes import Dictionary
 from dlir.textir.build.base import Token
 from dlir.textir.build.locations import PendingLoc
 from dlir.textir.build.regions import RegionActions
@@ -38,7 +38,7 @@ class Head(NamedTuple):
     operands: list[Value]
     operands_start: int
     symbols: list[Token] | None
-    attributes: list[Entry] | None
+    attributes: Dictionary | None
     successors: list[Block]
 
 
@@ -57,19 +57,28 @@ class OpActions(RegionActions):
         name: Token,
         operands: tuple[list[Value], int],
         successors: list[Block] | None,
-        props: list[Entry] | None,
-        entries: list[Entry] | None,
+        props: Dictionary | None,
+        entries: Dictionary | None,
         signature: FunctionType,
         location: Location | None,
     ) -> None:
         """``results = "name"(operands) [^successors] <{props}> {attributes} : (types) -> types loc(...)``"""
         info = self._infos.get(name[0]) or self._generic_info(name)
         start = name[1] if results is None else results[1]
-        values = operands[0]
-        attributes = self.merged(props, entries) if props or entries else {}
-        self._check_signature(values, operands[1], signature)
-        if info.schema is not None:
-            info = self._check_generic(info, name, values, operands[1], props, entries, attributes, signature)
+        values, values_start = operands
+        if props is not None:
+            entries = self.joined(props, entries)
+        for value, type in zip(values, signature.inputs):
+            if value.type is not type:
+                self._check_signature(values, values_start, signature)
+                break
+        else:
+            if len(values) != len(signature.inputs):
+                self._check_signature(values, values_start, signature)
+        if info.schema is None:
+            attributes = {} if entries is None else entries[0].attributes.copy()
+        else:
+            info, attributes = self._check_generic(info, name, values, values_start, entries, signature, ())
         self._add(info, start, results, values, signature.results, attributes, (), successors or (), location)
 
     def generic_head(
@@ -78,7 +87,7 @@ class OpActions(RegionActions):
         name: Token,
         operands: tuple[list[Value], int],
         successors: list[Block] | None,
-        props: list[Entry] | None,
+        props: Dictionary | None,
     ) -> None:
         info = self._infos.get(name[0]) or self._generic_info(name)
         start = name[1] if results is None else results[1]
@@ -88,15 +97,17 @@ class OpActions(RegionActions):
         self,
         head: None,
         regions: list[Region],
-        entries: list[Entry] | None,
+        entries: Dictionary | None,
         signature: FunctionType,
         location: Location | None,
     ) -> None:
         info, start, name, results, values, values_start, _, props, successors = self.heads.pop()
-        attributes = self.merged(props, entries)
+        entries = self.joined(props, entries)
         self._check_signature(values, values_start, signature)
-        if info.schema is not None:
-            info = self._check_generic(info, name, values, values_start, props, entries, attributes, signature, regions)
+        if info.schema is None:
+            attributes = {} if entries is None else entries[0].attributes.copy()
+        else:
+            info, attributes = self._check_generic(info, name, values, values_start, entries, signature, regions)
         self._add(info, start, results, values, signature.results, attributes, regions, successors, location)
 
     def _generic_info(self, name: Token) -> OpInfo:
@@ -130,27 +141,25 @@ class OpActions(RegionActions):
         name: Token,
         values: list[Value],
         start: int,
-        props: list[Entry] | None,
-        entries: list[Entry] | None,
-        attributes: dict[str, Attribute],
+        entries: Dictionary | None,
         signature: FunctionType,
-        regions: Sequence[Region] = (),
-    ) -> OpInfo:
-        """`info`, or what stands for an op that does not fit its schema."""
-        assert info.schema is not None
+        regions: Sequence[Region],
+    ) -> tuple[OpInfo, dict[str, Attribute]]:
+        """`info` (or what stands for an op that does not fit its schema), and the op's attributes."""
+        attributes: dict[str, Attribute] = {}
         try:
-            if attributes or info.schema.attributes:
-                schema.check_attributes(info, attributes, strict=False)
+            attributes = schema.checked_attributes(info, entries, (), is_strict=False)
             if signature not in info.accepted:
                 groups = schema.grouped(info, values, attributes, fill=False)
                 schema.check_kinds(info, groups, values)
-                if not info.schema.needs_segments:
+                if not info.needs_segments:
                     info.accepted.add(signature)
-            self._check_regions(info, regions)
+            if len(regions) != info.regions:
+                schema.check_regions(info, len(regions))
         except OpProblem as problem:
-            self._report(problem, name, start, [*(props or ()), *(entries or ())], signature.inputs)
-            return _UNKNOWN_OP
-        return info
+            self._report(problem, name, start, entries, signature.inputs)
+            return _UNKNOWN_OP, attributes
+        return info, attributes
 
     # ------------------------------------------------------------ pretty form
 
@@ -160,7 +169,7 @@ class OpActions(RegionActions):
         name: Token,
         symbols: list[Token] | None,
         operands: tuple[list[Value], int] | None,
-        entries: list[Entry] | None,
+        entries: Dictionary | None,
         successors: list[Block] | None,
         types: Any,
         location: Location | None,
@@ -178,7 +187,7 @@ class OpActions(RegionActions):
         name: Token,
         symbols: list[Token] | None,
         operands: tuple[list[Value], int] | None,
-        entries: list[Entry] | None,
+        entries: Dictionary | None,
         successors: list[Block] | None,
     ) -> None:
         info = self._infos.get(name[0]) or self._pretty_info(name)
@@ -206,7 +215,6 @@ class OpActions(RegionActions):
         declared = types.results if isinstance(types, FunctionType) else None if types is None else tuple(types)
         if isinstance(types, FunctionType):
             self._check_signature(values, values_start, types)
-        attributes = self.merged(entries) if entries else {}
         if not info.is_registered:
             self._poison(head, regions, declared, location)
             return
@@ -215,10 +223,8 @@ class OpActions(RegionActions):
             self._check_signature(values, values_start, FunctionType(declared, ()))
             declared = None
         try:
-            if symbols:
-                self._take_symbols(info, symbols, attributes)
-            if attributes or info.schema.attributes:  # type: ignore[union-attr]
-                schema.check_attributes(info, attributes, strict=True)
+            named = self._named_symbols(info, symbols, entries) if symbols else ()
+            attributes = schema.checked_attributes(info, entries, named, is_strict=True)
             if not self._types_known(values):
                 self._poison(head, regions, declared, location)
                 return
@@ -226,25 +232,31 @@ class OpActions(RegionActions):
             values, groups = schema.prepared(info, values, attributes)
             if declared is None:
                 declared = schema.inferred(info, groups, attributes, self.symbol, is_named=results is not None)
-            self._check_regions(info, regions)
+            if len(regions) != info.regions:
+                schema.check_regions(info, len(regions))
         except OpProblem as problem:
-            self._report(problem, name, values_start, entries or (), [value.type for value in values])
+            self._report(problem, name, values_start, entries, [value.type for value in values])
             self._poison(head, regions, declared, location)
             return
         self._add(info, start, results, values, declared, attributes, regions, successors, location)
 
-    def _take_symbols(self, info: OpInfo, symbols: list[Token], attributes: dict[str, Attribute]) -> None:
+    def _named_symbols(
+        self, info: OpInfo, symbols: list[Token], entries: Dictionary | None
+    ) -> list[tuple[str, Attribute]]:
         """``@name`` after the op's name: the attributes of the schema that are symbols, in order."""
         assert info.schema is not None
-        specs = [spec for spec in info.schema.symbols if spec.name not in attributes]
+        given = {} if entries is None else entries[0].attributes
+        specs = [spec for spec in info.schema.symbols if spec.name not in given]
         if len(symbols) > len(specs):
             takes = f"{len(specs)} symbol{'s' * (len(specs) != 1)}" if specs else "no symbol"
             raise OpProblem(f"'{info.name}' takes {takes}, got {len(symbols)}")
+        named: list[tuple[str, Attribute]] = []
         for spec, token in zip(specs, symbols, strict=False):
             path = self.symbol_path(token)
             if spec.kind == "symbol" and len(path) > 1:
                 raise OpProblem(f"'{info.name}' defines a symbol, which is a single name")
-            attributes[spec.name] = StringAttr(path[0]) if spec.kind == "symbol" else SymbolRefAttr(*path)
+            named.append((spec.name, StringAttr(path[0]) if spec.kind == "symbol" else SymbolRefAttr(*path)))
+        return named
 
     def _types_known(self, values: list[Value]) -> bool:
         """Whether all operands have types; what is wrong with the others is reported elsewhere."""
@@ -262,13 +274,6 @@ class OpActions(RegionActions):
         self._add(
             _UNKNOWN_OP, head.start, head.results, head.operands, declared, {}, regions, head.successors, location
         )
-
-    def _check_regions(self, info: OpInfo, regions: Sequence[Region]) -> None:
-        assert info.schema is not None
-        wanted = len(info.schema.regions)
-        if len(regions) != wanted and not info.schema.variadic_regions:
-            takes = f"{wanted or 'no'} region{'s' * (wanted != 1)}"
-            raise OpProblem(f"'{info.name}' takes {takes}, got {len(regions)}")
 
     # ------------------------------------------------------------ making
 
@@ -328,7 +333,7 @@ class OpActions(RegionActions):
     # ------------------------------------------------------------ diagnostics
 
     def _report(
-        self, problem: OpProblem, name: Token, operands_start: int, entries: Sequence[Entry], types: Sequence[Type]
+        self, problem: OpProblem, name: Token, operands_start: int, entries: Dictionary | None, types: Sequence[Type]
     ) -> None:
         """Report a problem at the operand or attribute that it is about, else at the op's name."""
         if POISON in types:
@@ -336,8 +341,9 @@ class OpActions(RegionActions):
         if problem.operand is not None:
             self.operand_error(operands_start, problem.operand, problem.message, hint=problem.hint)
             return
-        for key, start, _ in entries:
+        for key, start, _ in entries[0].items if entries is not None else ():
             if key == problem.attribute:
+                start += entries[1]  # type: ignore[index]
                 self.error(start, start + len(key), problem.message, hint=problem.hint)
                 return
         self.token_error(name, problem.message, hint=problem.hint)

@@ -22,6 +22,7 @@ from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
 from dlir.ir.schema import AttributeSpec, Schema, flatten_groups, segment_sizes
 from dlir.ir.types import FunctionType, Type
+from dlir.textir.build.attributes import Dictionary
 
 SEGMENTS = "operandSegmentSizes"
 
@@ -42,13 +43,16 @@ class OpProblem(Exception):
 class OpInfo:
     """An op name: its class, and what has been found to be right already."""
 
-    __slots__ = ("accepted", "cls", "name", "prepares", "schema")
+    __slots__ = ("accepted", "cls", "name", "needs_segments", "prepares", "regions", "schema")
 
     def __init__(self, name: str, cls: type[Op] | None) -> None:
         self.name = name
         self.cls: type[Operation] = cls or UnregisteredOp
         self.schema: Schema | None = None if cls is None else cls.schema()
         self.prepares = cls is not None and cls.prepare.__func__ is not Op.prepare.__func__  # type: ignore[attr-defined]
+        self.needs_segments = self.schema is not None and self.schema.needs_segments
+        #: How many regions it takes; -1 for any number.
+        self.regions = 0 if self.schema is None else -1 if self.schema.variadic_regions else len(self.schema.regions)
         #: Signatures whose operand types fit the schema (only for ops without operandSegmentSizes).
         self.accepted: set[FunctionType] = set()
 
@@ -82,21 +86,35 @@ def unknown_dialect(name: str) -> OpProblem:
     return OpProblem(f"unknown dialect '{dialect}'", hint=hint)
 
 
-def check_attributes(info: OpInfo, attributes: dict[str, Attribute], strict: bool) -> None:
-    """Check `attributes` and bring them into the form that the schema asks for, in place.
+def checked_attributes(
+    info: OpInfo, entries: Dictionary | None, named: Sequence[tuple[str, Attribute]], is_strict: bool
+) -> dict[str, Attribute]:
+    """The attributes of an op, in the form that its schema asks for: those of a dictionary, and others by name.
 
-    `strict` refuses names that the schema does not have (other than dotted ones).
+    `is_strict` refuses names that the schema does not have (other than dotted ones).
     """
-    schema = info.schema
-    assert schema is not None
-    specs = schema.attributes
+    if entries is None:
+        if not named and not info.schema.attributes:  # type: ignore[union-attr]
+            return {}
+        return _checked(info, dict(named), is_strict)
+    known = entries[0].checked.get(info) if not named else None
+    if known is None:
+        known = _checked(info, {**entries[0].attributes, **dict(named)}, is_strict)
+        if not named:
+            entries[0].checked[info] = known
+    return known.copy()
+
+
+def _checked(info: OpInfo, attributes: dict[str, Attribute], is_strict: bool) -> dict[str, Attribute]:
+    assert info.schema is not None
+    specs = info.schema.attributes
     for name, attribute in attributes.items():
         spec = specs.get(name)
         if spec is not None:
             if attribute.__class__ is DenseResourceAttr and attribute.type is None:  # type: ignore[attr-defined]
-                attribute = _typed_resource(info, attribute, attributes)
+                attribute = _typed_resource(attribute, attributes)
             attributes[name] = _coerced(info, spec, attribute)
-        elif strict and "." not in name and name != SEGMENTS:
+        elif is_strict and "." not in name and name != SEGMENTS:
             message = f"'{info.name}' has no attribute '{name}'"
             raise OpProblem(message, attribute=name, hint=did_you_mean(name, specs))
     if "type" in specs and "type" not in attributes:
@@ -108,6 +126,14 @@ def check_attributes(info: OpInfo, attributes: dict[str, Attribute], strict: boo
     for spec in specs.values():
         if spec.required and spec.name not in attributes:
             raise OpProblem(f"'{info.name}' needs attribute '{spec.name}' ({_kind(spec)})")
+    return attributes
+
+
+def check_regions(info: OpInfo, count: int) -> None:
+    """Check the number of regions."""
+    if info.regions >= 0 and count != info.regions:
+        takes = f"{info.regions or 'no'} region{'s' * (info.regions != 1)}"
+        raise OpProblem(f"'{info.name}' takes {takes}, got {count}")
 
 
 def _kind(spec: AttributeSpec) -> str:
@@ -132,7 +158,7 @@ def _short(attribute: Attribute) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _typed_resource(info: OpInfo, attribute: Any, attributes: dict[str, Attribute]) -> Attribute:
+def _typed_resource(attribute: Any, attributes: dict[str, Attribute]) -> Attribute:
     """A dense_resource without a type, with the one that the op's ``type`` attribute states."""
     type = attributes.get("type")
     if not isinstance(type, TypeAttr):
