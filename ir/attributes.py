@@ -2,13 +2,13 @@
 
 ``str(attribute)`` is the attribute's text, ``attribute.value`` its plain Python value, :func:`attribute` makes one from a
 plain Python value.  Small ones are interned by type and *bit pattern*, so that ``0.0`` and ``-0.0``, and ``1``, ``true``
-and ``1.0`` stay different; blobs are compared by identity first, then by a digest that is computed once.
+and ``1.0`` stay different; blobs are compared by identity first, then by a digest that is computed once.  Hashing,
+comparing and spelling do not recurse, however deep arrays are nested.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -16,21 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from dlir.ir.location import Location, quote
-from dlir.ir.types import (
-    BF16,
-    F16,
-    F32,
-    F64,
-    I1,
-    I64,
-    INDEX,
-    FloatType,
-    IntegerType,
-    ScalarType,
-    TensorType,
-    Type,
-    dtype_from_numpy,
-)
+from dlir.ir.spelling import element_speller, round_to, spell_elements, spell_float, spell_key, spell_symbol
+from dlir.ir.types import F64, I1, I64, FloatType, ScalarType, TensorType, Type, dtype_from_numpy
 
 
 class Attribute:
@@ -62,11 +49,12 @@ class _Interned(Attribute):
 
     __slots__ = ("_ident", "_text")
     _ident: Any
-    _text: str
+    _text: str | None
     _instances: ClassVar[dict[tuple[Any, ...], Any]] = {}
 
     @classmethod
-    def _intern(cls, key: Any, text: str, /, **fields: Any) -> Any:
+    def _intern(cls, key: Any, text: str | None, /, **fields: Any) -> Any:
+        """The attribute with this key; without a `text` it is spelled when that is asked for."""
         found = _Interned._instances.get((cls, key))
         if found is None:
             found = object.__new__(cls)
@@ -87,8 +75,14 @@ class _Interned(Attribute):
     def __hash__(self) -> int:
         return id(self) >> 4
 
+    def _spell(self) -> str:
+        raise TypeError(f"{type(self).__name__} has no spelling")
+
     def __str__(self) -> str:
-        return self._text
+        text = self._text
+        if text is None:
+            text = self._text = self._spell()
+        return text
 
 
 class UnitAttr(_Interned):
@@ -146,14 +140,15 @@ class FloatAttr(_Interned):
 
     def __new__(cls, value: float, type: Type = F64) -> FloatAttr:
         value = round_to(float(value), type)
-        text = spell_float(value, type)
-        if type is not F64 or text.startswith(("0x", "-0x")):
-            text = f"{text} : {type}"
-        return cls._intern((struct.pack("<d", value), type), text, _value=value, type=type)
+        return cls._intern((struct.pack("<d", value), type), None, _value=value, type=type)
 
     @property
     def value(self) -> float:
         return self._value
+
+    def _spell(self) -> str:
+        text = spell_float(self._value, self.type)
+        return text if self.type is F64 and not text.startswith("0x") else f"{text} : {self.type}"
 
 
 class StringAttr(_Interned):
@@ -237,57 +232,76 @@ class DenseArrayAttr(_Interned):
         if isinstance(type, FloatType):
             items: tuple[Any, ...] = tuple(round_to(float(item), type) for item in values)
             bits: Any = struct.pack(f"<{len(items)}d", *items)
-            texts = [spell_float(item, type) for item in items]
         else:
             items = tuple(bool(item) if type is I1 else int(item) for item in values)
             bits = items
-            texts = [("true" if item else "false") if type is I1 else str(item) for item in items]
-        text = f"array<{type}: {', '.join(texts)}>" if items else f"array<{type}>"
-        return cls._intern((bits, len(items), type), text, _value=items, type=type)
+        return cls._intern((bits, len(items), type), None, _value=items, type=type)
 
     @property
     def value(self) -> tuple[Any, ...]:
         return self._value
 
+    def _spell(self) -> str:
+        spell = element_speller(self.type)
+        return f"array<{self.type}: {', '.join(map(spell, self._value))}>" if self._value else f"array<{self.type}>"
 
-class ArrayAttr(Attribute):
+
+class ArrayAttr(_Interned):
     """``[a, b]``: any attributes."""
 
     __slots__ = ("items",)
+    items: tuple[Attribute, ...]
 
-    def __init__(self, items: Iterable[Attribute]) -> None:
-        self.items = tuple(items)
-
-    @property
-    def _key(self) -> Any:
-        return self.items
+    def __new__(cls, items: Iterable[Attribute]) -> ArrayAttr:
+        items = tuple(items)
+        return cls._intern(items, None, items=items)
 
     @property
     def value(self) -> tuple[Any, ...]:
         return tuple(item.value for item in self.items)
 
-    def __str__(self) -> str:
-        return "[" + ", ".join(map(str, self.items)) + "]"
+    def _spell(self) -> str:
+        return _spell_nested(self)
 
 
-class DictAttr(Attribute):
-    """``{a = 1, b}``: attributes by name, in the order given."""
+class DictAttr(_Interned):
+    """``{a = 1, b}``: attributes by name, in the order of the names."""
 
     __slots__ = ("items",)
+    items: dict[str, Attribute]
 
-    def __init__(self, items: Mapping[str, Attribute]) -> None:
-        self.items = dict(items)
-
-    @property
-    def _key(self) -> Any:
-        return frozenset(self.items.items())
+    def __new__(cls, items: Mapping[str, Attribute]) -> DictAttr:
+        pairs = tuple(sorted(items.items()))
+        return cls._intern(pairs, None, items=dict(pairs))
 
     @property
     def value(self) -> dict[str, Any]:
         return {name: item.value for name, item in self.items.items()}
 
-    def __str__(self) -> str:
-        return "{" + ", ".join(spell_entry(name, item) for name, item in self.items.items()) + "}"
+    def _spell(self) -> str:
+        return _spell_nested(self)
+
+
+def _spell_nested(attribute: Attribute) -> str:
+    """The text of an array or dictionary, without recursion."""
+    out: list[str] = []
+    work: list[Any] = [attribute]
+    while work:
+        item = work.pop()
+        if isinstance(item, ArrayAttr) and item._text is None:
+            work.append("]")
+            for inner in reversed(item.items):
+                work += [inner, ", "]
+            work[len(work) - bool(item.items) :] = ["["]
+        elif isinstance(item, DictAttr) and item._text is None:
+            work.append("}")
+            for name, inner in reversed(item.items.items()):
+                work += [spell_key(name)] if isinstance(inner, UnitAttr) else [inner, f"{spell_key(name)} = "]
+                work.append(", ")
+            work[len(work) - bool(item.items) :] = ["{"]
+        else:
+            out.append(str(item))
+    return "".join(out)
 
 
 class DenseElementsAttr(Attribute):
@@ -341,7 +355,7 @@ class DenseResourceAttr(_Interned):
     type: Any
 
     def __new__(cls, name: str, type: Any) -> DenseResourceAttr:
-        return cls._intern((name, type), f"dense_resource<{_spell_key(name)}> : {type}", name=name, type=type)
+        return cls._intern((name, type), f"dense_resource<{spell_key(name)}> : {type}", name=name, type=type)
 
     @property
     def value(self) -> str:
@@ -380,112 +394,10 @@ def attribute(value: Any) -> Attribute:
     raise TypeError(f"no attribute for a {type(value).__name__}")
 
 
-# ---------------------------------------------------------------- spelling
-
-
-_PACK = {F16: ("<e", "<H", 4), F32: ("<f", "<I", 8), F64: ("<d", "<Q", 16)}
-
-
-def round_to(value: float, type: Type) -> float:
-    """`value` rounded to what the float type can hold (infinity when it is out of range)."""
-    if type is F64 or math.isnan(value) or math.isinf(value) or not isinstance(type, FloatType):
-        return value
-    if type is F32 or type is F16:
-        code = "<f" if type is F32 else "<e"
-        try:
-            return struct.unpack(code, struct.pack(code, value))[0]
-        except OverflowError:
-            return math.copysign(math.inf, value)
-    try:
-        with np.errstate(over="ignore"):
-            return float(np.asarray(value).astype(type.numpy))
-    except TypeError:
-        return value
-
-
-def spell_float(value: float, type: Type) -> str:
-    """MLIR's spelling: six digits and an exponent, widened until it reads back; the bits in hex for NaN and infinity."""
-    if math.isnan(value) or math.isinf(value):
-        return float_bits(value, type)
-    for digits in (6, 8, 16):
-        text = f"{value:.{digits}e}"
-        if round_to(float(text), type) == value:
-            return text
-    return float_bits(value, type)
-
-
-def float_bits(value: float, type: Type) -> str:
-    """The bit pattern of a float as ``0x7F800000``."""
-    if type is BF16:
-        return f"0x{struct.unpack('<I', struct.pack('<f', value))[0] >> 16:04X}"
-    float_code, int_code, width = _PACK.get(type, _PACK[F64])
-    bits = struct.unpack(int_code, struct.pack(float_code, value))[0]
-    return f"0x{bits:0{width}X}"
-
-
-def float_from_bits(bits: int, type: Type) -> float:
-    """The float of `type` whose bit pattern is `bits`; OverflowError if there are too many."""
-    if type is BF16:
-        if bits >> 16:
-            raise OverflowError
-        return struct.unpack("<f", struct.pack("<I", bits << 16))[0]
-    float_code, int_code, _ = _PACK.get(type, _PACK[F64])
-    try:
-        return struct.unpack(float_code, struct.pack(int_code, bits))[0]
-    except struct.error as error:
-        raise OverflowError from error
-
-
-#: Arrays with more elements than this are spelled as one hex string.
-HEX_THRESHOLD = 64
-
-
-def spell_elements(array: np.ndarray, type: Any) -> str:
-    """What stands between the angle brackets of ``dense<...>``."""
-    if array.size == 0:
-        return ""
-    if array.size > HEX_THRESHOLD:
-        return '"0x' + np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes().hex().upper() + '"'
-    spell = _element_speller(type.dtype)
-    if array.shape == ():
-        return spell(array[()])
-    # Built from the innermost dimension outwards, so that rank cannot exhaust the stack.
-    parts = [spell(item) for item in array.reshape(-1)]
-    for extent in reversed(array.shape):
-        parts = ["[" + ", ".join(parts[i : i + extent]) + "]" for i in range(0, len(parts), extent)]
-    return parts[0]
-
-
-def _element_speller(dtype: Type) -> Any:
-    if isinstance(dtype, FloatType):
-        return lambda item: spell_float(float(item), dtype)
-    if dtype is I1:
-        return lambda item: "true" if item else "false"
-    if isinstance(dtype, IntegerType) or dtype is INDEX:
-        return lambda item: str(int(item))
-    part = F32 if str(dtype) == "complex<f32>" else F64
-    return lambda item: f"({spell_float(float(item.real), part)}, {spell_float(float(item.imag), part)})"
-
-
 def spell_entry(name: str, item: Attribute) -> str:
     """One entry of an attribute dictionary: ``name = value``, or just the name of a unit attribute."""
-    key = _spell_key(name)
+    key = spell_key(name)
     return key if isinstance(item, UnitAttr) else f"{key} = {item}"
-
-
-_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
-_BARE = _LETTERS | frozenset("0123456789$.")
-
-
-def _spell_key(name: str) -> str:
-    return name if name and name[0] in _LETTERS and _BARE.issuperset(name) else quote(name)
-
-
-def spell_symbol(name: str) -> str:
-    """``@name``, quoted where it must be."""
-    if name and name[0] in _LETTERS | {"$"} and _BARE.issuperset(name):
-        return f"@{name}"
-    return "@" + quote(name)
 
 
 def is_scalar(type: Any) -> bool:

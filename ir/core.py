@@ -24,13 +24,22 @@ class Use:
     def __init__(self, owner: Operation, index: int, value: Value) -> None:
         self.owner = owner
         self.index = index
-        self._link(value)
-
-    def _link(self, value: Value) -> None:
+        # As `_link`, without the price of a call: this runs for every operand that is ever made.
         self.value = value
         last = value._last_use
         self._previous: Use | None = last
         self._next: Use | None = None
+        if last is None:
+            value._first_use = self
+        else:
+            last._next = self
+        value._last_use = self
+
+    def _link(self, value: Value) -> None:
+        self.value = value
+        last = value._last_use
+        self._previous = last
+        self._next = None
         if last is None:
             value._first_use = self
         else:
@@ -193,7 +202,7 @@ class Operation:
         self.name = name
         self._uses = [Use(self, index, value) for index, value in enumerate(operands)]
         self.results: tuple[OpResult, ...] = tuple(
-            OpResult(type, self, index) for index, type in enumerate(result_types)
+            [OpResult(type, self, index) for index, type in enumerate(result_types)]
         )
         self.attributes: dict[str, Attribute] = {} if attributes is None else attributes
         self.successors: tuple[Block, ...] = tuple(successors)

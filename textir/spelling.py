@@ -1,7 +1,4 @@
-"""How attributes, functions and modules are spelled.
-
-`spell` does not recurse, so that attributes of any depth can be printed.
-"""
+"""How attribute dictionaries, functions and modules are spelled."""
 
 from __future__ import annotations
 
@@ -16,13 +13,12 @@ from dlir.ir.attributes import (
     StringAttr,
     SymbolRefAttr,
     TypeAttr,
-    UnitAttr,
     spell_entry,
-    spell_symbol,
 )
 from dlir.ir.core import Operation
 from dlir.ir.op import Op
 from dlir.ir.schema import AttributeSpec
+from dlir.ir.spelling import spell_key, spell_symbol
 from dlir.ir.types import I64, FunctionType, spell_results
 from dlir.textir.build.schema import SEGMENTS, filled
 from dlir.textir.names import Names
@@ -30,45 +26,9 @@ from dlir.textir.names import Names
 _VISIBILITIES = ("private", "public", "nested")
 
 
-def spell(attribute: Attribute) -> str:
-    """The text of an attribute."""
-    if not isinstance(attribute, ArrayAttr | DictAttr):
-        return str(attribute)
-    out: list[str] = []
-    work: list[Any] = [attribute]
-    while work:
-        item = work.pop()
-        if isinstance(item, ArrayAttr):
-            work.append("]")
-            for number, inner in enumerate(reversed(item.items)):
-                work += [inner, ", "] if number < len(item.items) - 1 else [inner]
-            out.append("[")
-        elif isinstance(item, DictAttr):
-            work.append("}")
-            entries = sorted(item.items.items(), reverse=True)
-            for number, (name, inner) in enumerate(entries):
-                key = spell_entry(name, UNIT)
-                work += [key] if isinstance(inner, UnitAttr) else [inner, f"{key} = "]
-                if number < len(entries) - 1:
-                    work.append(", ")
-            out.append("{")
-        else:
-            out.append(str(item))
-    return "".join(out)
-
-
-UNIT = UnitAttr()
-
-
-def spell_pair(name: str, attribute: Attribute) -> str:
-    """One entry of a dictionary."""
-    key = spell_entry(name, UNIT)
-    return key if isinstance(attribute, UnitAttr) else f"{key} = {spell(attribute)}"
-
-
 def spell_dict(attributes: Mapping[str, Attribute]) -> str:
     """A dictionary in the order given."""
-    return "{" + ", ".join([spell_pair(name, attribute) for name, attribute in attributes.items()]) + "}"
+    return "{" + ", ".join([spell_entry(name, attribute) for name, attribute in attributes.items()]) + "}"
 
 
 def split_attributes(op: Operation) -> tuple[dict[str, Attribute], dict[str, Attribute]]:
@@ -104,10 +64,10 @@ def pretty_attributes(op: Op) -> tuple[list[str], list[str]]:
     for name, attribute in inherent.items():
         spec = schema.attributes.get(name)
         if isinstance(attribute, DenseArrayAttr) and attribute.type is I64 and spec and spec.kind == _INTEGERS:
-            entries.append(f"{spell_entry(name, UNIT)} = [{', '.join(map(str, attribute.value))}]")
+            entries.append(f"{spell_key(name)} = [{', '.join(map(str, attribute.value))}]")
         else:
-            entries.append(spell_pair(name, attribute))
-    return symbols, entries + [spell_pair(name, attribute) for name, attribute in others.items()]
+            entries.append(spell_entry(name, attribute))
+    return symbols, entries + [spell_entry(name, attribute) for name, attribute in others.items()]
 
 
 _INTEGERS = "a list of integers"
@@ -180,4 +140,4 @@ def _argument_attributes(found: Attribute | None, count: int) -> list[str] | Non
     if not all(isinstance(item, DictAttr) for item in found.items):
         return None
     all_empty = not any(item.items for item in found.items)  # type: ignore[attr-defined]
-    return [f" {spell(item)}" if all_empty or item.items else "" for item in found.items]  # type: ignore[attr-defined]
+    return [f" {item}" if all_empty or item.items else "" for item in found.items]  # type: ignore[attr-defined]

@@ -155,7 +155,7 @@ class _Kernel:
                 result = op.results[0]
                 self._check(result, op)
                 self._line(f"{c_type(result.type.dtype, op)} {self._name(result, 'p')}[{max(1, _size(result))}];")
-            case "memref.collapse_shape" | "memref.expand_shape" | "memref.reinterpret_cast" | "memref.cast":
+            case "memref.reinterpret_cast" | "memref.cast":
                 self._check(op.results[0], op)
                 self.names[op.results[0]] = self.names[op.operands[0]]
             case "builtin.unrealized_conversion_cast":

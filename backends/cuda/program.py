@@ -143,9 +143,7 @@ def _read(
             constant = definition.get("constant") is not None
             program.globals[name] = _contiguous(op), definition.attributes.get("initial_value"), constant
             places[op.results[0]] = Place(name, 0, _contiguous(op))
-        case (
-            "memref.view" | "memref.reinterpret_cast" | "memref.collapse_shape" | "memref.expand_shape" | "memref.cast"
-        ):
+        case "memref.view" | "memref.reinterpret_cast" | "memref.cast":
             base = places[op.operands[0]]
             places[op.results[0]] = Place(base.root, base.offset + _shift(op), _contiguous(op))
         case "memref.copy":

@@ -20,7 +20,7 @@ from dlir.passes.kernels.reduce_cuda import BlockReduction, neutral
 #: Bytes of shared memory that every GPU gives a block without being asked.
 SHARED_LIMIT = 48 << 10
 
-_VIEWS = ("memref.collapse_shape", "memref.expand_shape", "memref.reinterpret_cast", "memref.cast")
+_VIEWS = ("memref.reinterpret_cast", "memref.cast")
 
 
 def map_to_threads(loop: Parallel, mapping: Mapping) -> None:

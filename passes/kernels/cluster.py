@@ -122,12 +122,13 @@ class Clustering:
             user = self._in_block(waiting.pop())
             if user is None:
                 continue
+            is_view = is_fusible(user) and is_free(user)
             if user in self.cluster_of:
                 if self.cluster_of[user] is not node:
                     found[self.cluster_of[user]] = None
-            elif user not in found:
+            elif not is_view:
                 found[user] = None
-            if is_fusible(user) and is_free(user):
+            if is_view:
                 waiting += [other for value in user.results for other in value.users]
         return list(found)
 

@@ -24,6 +24,8 @@ FUNCTION = 16
 
 #: From this cost on, computing an element again costs more than writing and reading it.
 WORTH_KEEPING = 10
+#: Bytes of scratch that one work item may take for that.
+SCRATCH_LIMIT = 32 << 10
 
 
 class _Probe:
@@ -184,3 +186,19 @@ def _times(plan: Plan, loop: Loop, used: set[int], rank: int) -> int:
     if inner and inner[-1] not in used and all(n < own for n in used):
         return math.prod(loop.extents[: inner[-1]])
     return math.prod(loop.extents) * math.prod(extents[n] for n in used if n >= own)
+
+
+def row_elements(loop: Loop, rank: int) -> list[tuple[Value, Index]]:
+    """The elements that a loop over columns needs and that only depend on the row, whose dimensions are the first `rank`,
+    if they are costly to compute."""
+    if math.prod(loop.extents) == 1:
+        return []
+    demand = loop.demand
+    of_row = {key for key in demand.elements if all(n < rank for expr in key[1] for n in expr.used_dims())}
+    inner: set[tuple[Value, Index]] = set()
+    for value, index in of_row:
+        op = value.defining_op
+        if (value, index) not in demand.leaves and isinstance(op, Primitive) and op not in demand.reductions:
+            inner.update(operand_elements(op, index))
+    wanted = [key for key in demand.elements if key in of_row and key not in inner]
+    return [key for key in wanted if computation_cost(key, demand) >= WORTH_KEEPING]

@@ -328,6 +328,13 @@ def accumulated_dtype(op: Primitive) -> Type:
     return accumulator(op.results[0].dtype)
 
 
+def monoid_of(op: Primitive) -> str:
+    """The monoid of a reduction."""
+    monoid = op.space().monoid
+    assert monoid is not None
+    return monoid
+
+
 def _symbols(expr: AffineExpr) -> Iterator[Value]:
     """The run-time values in an expression."""
     stack = [expr]

@@ -104,12 +104,14 @@ def outputs_of(ops: Sequence[Operation]) -> list[Value]:
 def _is_needed_outside(value: Value, members: dict[Operation, None]) -> bool:
     waiting = [value]
     while waiting:
-        for user in waiting.pop().users:
-            if user in members:
-                continue
-            if not is_fusible(user) or not is_free(user):
+        here = waiting.pop()
+        # The result of a view that is computed here is at hand; other kernels still see through the view, to `value`.
+        computed_here = here is not value and here.defining_op in members
+        for user in here.users:
+            if is_fusible(user) and is_free(user):
+                waiting += user.results
+            elif user not in members and not (computed_here and not is_fusible(user)):
                 return True
-            waiting += user.results
     return False
 
 

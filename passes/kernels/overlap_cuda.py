@@ -11,8 +11,6 @@ from dlir.ir.types import MemRefType
 #: What a memref refers to: a buffer, and the bytes of it from a first to an end, which is None if it is not known.
 _Extent = tuple[Value | str, int, int | None]
 
-_SAME_MEMORY = ("memref.collapse_shape", "memref.expand_shape", "memref.cast")
-
 
 def overlapping(values: Sequence[Value]) -> list[tuple[int, int]]:
     """The pairs of positions in `values` whose memrefs may share a byte.
@@ -37,7 +35,7 @@ def _extent(value: Value) -> _Extent:
             return value, low, high
         elif op.name == "memref.reinterpret_cast" and op.get("static_offsets") == (0,):
             high = low + value.type.nbytes
-        elif op.name not in _SAME_MEMORY:
+        elif op.name != "memref.cast":
             return op.operands[0] if op.operands else value, 0, None
         value = op.operands[0]
     return value, low, high

@@ -11,18 +11,14 @@ from collections.abc import Sequence
 
 from dlir.ir.affine import AffineExpr, delinearize, linearize
 from dlir.ir.core import Value
-from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.ops import memref
 from dlir.ir.types import MemRefType
 from dlir.passes.kernels.buffers import signless
-from dlir.passes.kernels.cost import staged_elements
+from dlir.passes.kernels.cost import SCRATCH_LIMIT, staged_elements
 from dlir.passes.kernels.demand import Index
-from dlir.passes.kernels.emit import Context, accumulated_dtype
+from dlir.passes.kernels.emit import Context, accumulated_dtype, monoid_of
 from dlir.passes.kernels.kernel import Grid, Kernel, merge_dims
 from dlir.passes.kernels.plan import Loop, points
-
-#: Bytes of scratch that one row may take.
-SCRATCH_LIMIT = 32 << 10
 
 
 def emit_rows(kernel: Kernel) -> None:
@@ -76,7 +72,7 @@ class _Row:
             self._keep(loop, places, columns)
             return found
 
-        reduced = [(_monoid(op), accumulated_dtype(op)) for op in loop.reductions]
+        reduced = [(monoid_of(op), accumulated_dtype(op)) for op in loop.reductions]
         results = emitter.reduce(grid.extents, reduced, body) if grid.groups else body()
         self.scratch.update(places)
         for op, accumulated in zip(loop.reductions, results):
@@ -127,9 +123,3 @@ class _Row:
             if (value, index) in loop.demand.elements and place.shape == (math.prod(loop.extents),):
                 found = emitter.buffers.load_memref(emitter, place, [linearize(columns, loop.extents)])
                 emitter.remember(value, self._at(index, columns), found)
-
-
-def _monoid(op: Primitive) -> str:
-    monoid = op.space().monoid
-    assert monoid is not None
-    return monoid

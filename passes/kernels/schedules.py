@@ -9,6 +9,7 @@ from dlir.passes.kernels.contraction import emit_contraction
 from dlir.passes.kernels.contraction_cuda import emit_elements, emit_tiles
 from dlir.passes.kernels.flat import emit_flat, emit_nest
 from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.lanes import emit_lanes
 from dlir.passes.kernels.plan import Plan
 from dlir.passes.kernels.rows import emit_rows
 
@@ -20,6 +21,20 @@ class Schedule:
     emit: Callable[[Kernel], None]
     forms: tuple[str, ...]
     help: str
+    #: What each integer of `tile` is; an optional one has a default in the emission.
+    tile: tuple[str, ...] = ()
+    needs_tile: bool = False
+
+    def problem(self, kernel: Kernel) -> str | None:
+        """What is wrong with using this schedule for a kernel, in words."""
+        form, tile = kernel.plan.form, kernel.tile
+        if form not in self.forms:
+            return f"is not for a {form} kernel"
+        if (tile or self.needs_tile) and len(tile) != len(self.tile):
+            return f"needs a tile of {len(self.tile)} integers ({', '.join(self.tile) or 'none'}), got {list(tile)}"
+        if any(size < 1 for size in tile):
+            return f"needs a tile of positive integers, got {list(tile)}"
+        return self.check(kernel)
 
 
 SCHEDULES: dict[str, Schedule] = {
@@ -31,6 +46,7 @@ SCHEDULES: dict[str, Schedule] = {
     "element": Schedule(emit_elements, ("window", "contraction"), "one item each; a reduction may be a block's"),
     "block-tile": Schedule(emit_tiles, ("contraction",), "tiles by blocks of GPU threads; tile: rows, columns, depth"),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
+    "rows": Schedule(emit_lanes, ("row",), "an item for each run of rows side by side in memory; tile: rows"),
 }
 
 

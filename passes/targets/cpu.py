@@ -8,6 +8,7 @@ import platform
 from pathlib import Path
 
 from dlir.ir.types import ScalarType, is_float
+from dlir.passes.kernels.buffers import stride_of
 from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.plan import Plan
 from dlir.passes.kernels.roles import Roles, roles_of
@@ -15,6 +16,9 @@ from dlir.passes.kernels.roles import Roles, roles_of
 #: Elements of a long run of neighbours that make a work item of their own, where there are few runs to share.
 POINTWISE_BLOCK = 16384
 FEW_ITEMS = 32
+
+#: Rows side by side in memory that are computed together: enough vectors to hide the latency of adding.
+ROWS_TOGETHER = 256
 
 #: By bytes of a vector register: vectors that one register tile of a contraction may hold.  The machines with 64-byte (and
 #: 16-byte, Arm) registers have 32 of them, those with 32-byte ones 16.
@@ -26,13 +30,27 @@ SMALL_CONTRACTION = 4096
 def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile for a kernel, on a machine with vector registers of this size; 0: on this one."""
     if plan.form == "row":
-        return "row", ()
+        return ("rows", (ROWS_TOGETHER,)) if _is_across(plan) else ("row", ())
     if plan.form == "contraction":
         roles = roles_of(plan, lambda op: True)
         tile = None if roles is None else _tile(plan, roles, vector_bytes or host_vector_bytes())
         if tile is not None:
             return "contraction", tile
     return "nest", (POINTWISE_BLOCK,)
+
+
+def _is_across(plan: Plan) -> bool:
+    """Whether more is read along neighbouring rows than along the columns of a row."""
+    rank = len(plan.rows)
+    along = across = 0
+    for loop in plan.loops:
+        columns = [rank + i for i, extent in enumerate(loop.extents) if extent != 1]
+        if not columns or not rank:
+            continue
+        for value, index in loop.demand.leaves:
+            along += stride_of(index, value.shape, columns[-1]) == 1
+            across += stride_of(index, value.shape, rank - 1) == 1
+    return across > along
 
 
 def _tile(plan: Plan, roles: Roles, vector_bytes: int) -> tuple[int, ...] | None:

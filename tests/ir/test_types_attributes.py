@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dlir.ir import attributes as at
+from dlir.ir import spelling
 from dlir.ir import types as ty
 
 
@@ -74,9 +75,9 @@ def test_float_text_reads_back_bit_for_bit():
     rng = np.random.default_rng(0)
     for bits in rng.integers(0, 1 << 32, 500, dtype=np.uint64):
         value = float(np.uint32(bits).view(np.float32))
-        text = at.spell_float(value, ty.F32)
+        text = spelling.spell_float(value, ty.F32)
         if text.startswith("0x"):
-            back = at.float_from_bits(int(text, 16), ty.F32)
+            back = spelling.float_from_bits(int(text, 16), ty.F32)
         else:
             back = float(np.float32(text))
         assert np.float32(back).tobytes() == np.float32(value).tobytes() or math.isnan(value)

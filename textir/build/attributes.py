@@ -21,9 +21,9 @@ from dlir.ir.attributes import (
     StringAttr,
     SymbolRefAttr,
     TypeAttr,
-    float_from_bits,
 )
 from dlir.ir.errors import did_you_mean
+from dlir.ir.spelling import float_from_bits
 from dlir.ir.types import F64, I1, I64, FloatType, IndexType, IntegerType, ShapedType, Type
 from dlir.textir.build.base import Token
 from dlir.textir.build.dense import dense_attribute, fits_integer

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dlir.ir.attributes import Attribute, DenseElementsAttr, OpaqueAttr, float_from_bits
+from dlir.ir.attributes import Attribute, DenseElementsAttr, OpaqueAttr
+from dlir.ir.spelling import float_from_bits
 from dlir.ir.types import I1, ComplexType, FloatType, IntegerType, ScalarType, ShapedType, Type
 
 _COMMENT = re.compile(r"//[^\n]*")

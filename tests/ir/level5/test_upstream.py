@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlir.ir.attributes import float_bits
 from dlir.ir.builder import at_end
 from dlir.ir.dialects.arith import FLOAT_PREDICATES, INTEGER_PREDICATES
 from dlir.ir.dialects.builtin import Module
@@ -22,6 +21,7 @@ from dlir.ir.dialects.func import Func
 from dlir.ir.ops import arith, func
 from dlir.ir.ops import math as dmath
 from dlir.ir.registry import dialect_ops
+from dlir.ir.spelling import float_bits
 from dlir.ir.traversal import difference
 from dlir.ir.types import F16, F32, F64, I1, I8, I32, I64, FloatType
 from dlir.ir.verifier import verify
