@@ -11,8 +11,8 @@ import numpy as np
 
 from dlir.backends.registry import Backend, find_backend
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.dialects.func import Func
-from dlir.ir.errors import DlirError, did_you_mean
+from dlir.ir.dialects.func import find_function
+from dlir.ir.errors import DlirError
 from dlir.ir.traversal import clone
 from dlir.ir.verifier import verified
 from dlir.passes.manager import Pass, PassManager
@@ -99,13 +99,3 @@ def make_manager(target: str | None, level: str, after: Callable[[Pass, Module],
 
 def _lower(module: Module, manager: PassManager) -> Module:
     return verified(manager.run(verified(clone(module))))
-
-
-def find_function(module: Module, name: str) -> Func:
-    """The function called `name`; DlirError with a suggestion if there is none."""
-    found = module.symbol(name)
-    if isinstance(found, Func) and not found.is_declaration:
-        return found
-    functions = [op.symbol for op in module.body.ops if isinstance(op, Func) and op.is_public]
-    hint = did_you_mean(name, functions) or f"functions: {', '.join(functions) or 'none'}"
-    raise DlirError(f"the module has no function '@{name}'", hint=hint)

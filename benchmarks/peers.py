@@ -94,13 +94,16 @@ START = """
 import sys, time, json
 import numpy, llvmlite.binding, lark
 import dlir.backends.compiler, dlir.backends.cpu.backend, dlir.textir, dlir.frontends.cli.inputs
-from pathlib import Path
+from dlir.ir.registry import DIALECTS, load_dialect
+from dlir.passes.manager import PASSES, find_pass
+for name in DIALECTS: load_dialect(name)
+for name in PASSES: find_pass(name)
 start = time.perf_counter()
 from dlir.textir import parse_file
 from dlir.backends.compiler import compile_module
 from dlir.frontends.cli.inputs import from_file
 from dlir.backends.executable import input_types
-from dlir.backends.compiler import find_function
+from dlir.ir.dialects.func import find_function
 parsed = parse_file(sys.argv[1])
 data = from_file(parsed.sidecar("dlir.data"), *input_types(find_function(parsed.module, "main")))
 program = compile_module(parsed.module, parsed.weights)

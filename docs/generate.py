@@ -168,7 +168,7 @@ def signature_lines(short: str, cls: type[Op]) -> list[str]:
     keywords.append("location: Location | None = ...")
     separator = [] if spread else ["*"]
     arguments = ", ".join([*positional, *separator, *keywords])
-    return ["    @staticmethod", f"    def {name}({arguments}) -> {returned(cls)}: ...  # noqa: E501"]
+    return ["    @staticmethod", f"    def {name}({arguments}) -> {returned(cls)}: ..."]
 
 
 def keyword_text(spec: AttributeSpec) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dlir.ir.core import BlockArgument, Operation
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.func import Func, find_function
 from dlir.ir.errors import DlirError, InferError, Note, did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.types import ShapedType, Type
@@ -72,15 +72,6 @@ def bind_shapes(module: Module, entry: str, arg_types: Sequence[Type]) -> int:
                 raise _unknown_shape(op)
     function.update_type()
     return bound
-
-
-def find_function(module: Module, name: str) -> Func:
-    """The function `name` of `module`, which has a body; DlirError if there is none."""
-    functions = {op.symbol: op for op in module.body.ops if isinstance(op, Func) and not op.is_declaration}
-    if name not in functions:
-        hint = did_you_mean(name, functions) or f"functions: {', '.join(functions) or 'none'}"
-        raise DlirError(f"the module has no function '@{name}'", module.location, hint=hint)
-    return functions[name]
 
 
 def argument_name(arg: BlockArgument) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dlir.ir.attributes import UNIT, Attribute
@@ -20,7 +19,7 @@ from dlir.passes.kernels.emit import Emitter
 from dlir.passes.kernels.expand import expand_all
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.plan import Unfit, plan_kernel
-from dlir.passes.kernels.schedules import SCHEDULES, default_schedule
+from dlir.passes.kernels.schedules import schedule_for
 from dlir.passes.manager import Pass
 
 
@@ -85,19 +84,13 @@ class _Lowering:
         except Unfit as reason:
             raise DlirError(f"this region cannot be one kernel: {reason}", region.location) from None
         kernel = Kernel(plan, values, list(args[len(region.ins) :]), emitter, region["tile"] or ())
-        self._emitter_for(region, kernel)(kernel)
+        try:
+            schedule_for(region["schedule"], kernel).emit(kernel)
+        except Unfit as reason:
+            raise DlirError(f"this region cannot have its schedule: {reason}", region.location) from None
         with at_end(function.body, region.location):
             func.return_()
         return function
-
-    def _emitter_for(self, region: KernelRegion, kernel: Kernel) -> Callable[[Kernel], None]:
-        schedule = region["schedule"] or default_schedule(kernel.plan)
-        found = SCHEDULES.get(schedule)
-        if found is None or kernel.plan.form not in found.forms:
-            known = ", ".join(name for name, item in SCHEDULES.items() if kernel.plan.form in item.forms)
-            message = f"a {kernel.plan.form} kernel has no schedule '{schedule}'"
-            raise DlirError(message, region.location, hint=f"schedules: {known}")
-        return found.emit
 
     def _same_as(self, function: Func) -> Func | None:
         """A kernel that was made before and is equal to `function` but for its name."""

@@ -23,7 +23,8 @@ from dlir.passes.rewriter import rewrite
 PRELUDE = """
 from dataclasses import dataclass
 import numpy as np
-from dlir.backends.compiler import compile_module, find_function
+from dlir.backends.compiler import compile_module
+from dlir.ir.dialects.func import find_function
 from dlir.backends.executable import numpy_dtype, signature_of
 from dlir.ir.builder import at_end
 from dlir.ir.dialects.builtin import Module

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dlir.backends.cpu import emit_arith, emit_memref, emit_scf, emit_vector, vector_math
 from dlir.backends.cpu.emit_function import FunctionEmitter, Handler
 from dlir.backends.cpu.llvm_types import array_constant, llvm_type
+from dlir.backends.cpu.jit import Target
 from dlir.ir.attributes import DenseElementsAttr
 from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
@@ -46,20 +47,20 @@ class Emitted:
     is_parallel: bool
 
 
-def emit_module(module: Module, entry: Func, attributes: str = "nounwind") -> Emitted:
-    """The code of `entry` and all that it calls; every function gets `attributes`.
+def emit_module(module: Module, entry: Func, target: Target = Target()) -> Emitted:
+    """The code of `entry` and all that it calls, for `target`.
 
     DlirError with its place for an op that the CPU backend cannot run, or if `entry` is not bufferised.
     """
-    return ModuleEmitter(module, entry, attributes).emitted()
+    return ModuleEmitter(module, entry, target).emitted()
 
 
 class ModuleEmitter:
     """Collects functions, declarations and globals.  Functions are emitted when something calls them."""
 
-    def __init__(self, module: Module, entry: Func, attributes: str) -> None:
+    def __init__(self, module: Module, entry: Func, target: Target) -> None:
         self._entry = entry
-        self._attributes = attributes
+        self._target = target
         self._symbols: dict[str, Operation] = {op.get("sym_name"): op for op in module.body.ops}
         self._shared = _shared_arguments(module)
         self._functions: dict[Func, str] = {}
@@ -78,12 +79,12 @@ class ModuleEmitter:
         while self._waiting:
             self._emit_function(self._waiting.pop(0))
         self._texts.append(self._entry_point(symbol))
-        prelude = vector_math.prelude(self._math)
+        prelude = vector_math.prelude(self._math, has_ldexp=self._target.has_ldexp)
         # Declarations stand once in a module, and the prelude brings its own.
         declarations = [line for line in self._declarations if line not in prelude.splitlines()]
         slots = [f"{slot} = internal global ptr null" for slot in self._slots.values()]
         parts = [*declarations, *slots, *self._embedded_arrays(), prelude, *self._texts]
-        text = "\n".join([*parts, f"attributes #0 = {{ {self._attributes} }}", ""])
+        text = "\n".join([*parts, f"attributes #0 = {{ {self._target.attributes} }}", ""])
         is_parallel = any("@dlir.parallel_for(" in line for line in declarations)
         return Emitted(text, tuple(self._slots), self._scratch_bytes, is_parallel)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -72,12 +73,27 @@ def _host() -> _Host:
     return _Host()
 
 
-def function_attributes() -> str:
-    """Attributes of every emitted function: LLVM's own default would stop at 256 bits where the CPU has 512."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What emitted code depends on."""
+
+    #: Attributes of every function.
+    attributes: str = "nounwind"
+    #: Whether vectors are scaled by powers of two in one instruction (`llvm.ldexp`).
+    has_ldexp: bool = False
+
+
+@functools.cache
+def host_target() -> Target:
+    """This machine, for :func:`dlir.backends.cpu.emit.emit_module`."""
+    host = _host()
     attributes = 'nounwind "no-trapping-math"="true"'
-    if "+avx512f" in _host().features.split(","):
+    has_avx512 = "+avx512f" in host.features.split(",")
+    if has_avx512:
+        # LLVM's own default stops at 256 bits.
         attributes += ' "prefer-vector-width"="512"'
-    return attributes
+    # Before LLVM 22 a loop with llvm.ldexp stays scalar.
+    return Target(attributes, has_avx512 and host.llvm.llvm_version_info[0] >= 22)
 
 
 def optimised(ir: str) -> Any:

@@ -105,6 +105,11 @@ class Value:
         """`self * factor + addend`, rounded once."""
         return self.intrinsic("fma", factor, addend)
 
+    def ldexp(self, exponent: Value) -> Value:
+        """`self * 2^exponent` of a float and an i32, rounded once."""
+        self.function.declare("declare float @llvm.ldexp.f32.i32(float, i32)")
+        return self.function.emit(f"call float @llvm.ldexp.f32.i32(float {self.text}, i32 {exponent.text})", "float")
+
     def __abs__(self) -> Value:
         return self.intrinsic("fabs")
 
@@ -127,8 +132,10 @@ class Value:
 class Function:
     """An LLVM function under construction: instructions are appended in order, then :meth:`text` prints it."""
 
-    def __init__(self, symbol: str, type_: str, arity: int) -> None:
+    def __init__(self, symbol: str, type_: str, arity: int, *, has_ldexp: bool = False) -> None:
         self.symbol, self.type = symbol, type_
+        #: Whether `Value.ldexp` is one instruction.
+        self.has_ldexp = has_ldexp
         self.arguments = [Value(self, type_, f"%x{i}") for i in range(arity)]
         self.declarations: dict[str, None] = {}
         self._lines: list[str] = []

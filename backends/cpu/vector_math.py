@@ -55,16 +55,17 @@ def symbol(name: str, dtype: str) -> str:
     return f"@dlir.{name}.{dtype}"
 
 
-def prelude(names: Iterable[tuple[str, str]]) -> str:
+def prelude(names: Iterable[tuple[str, str]], *, has_ldexp: bool = False) -> str:
     """Definitions and declarations of the functions `(name, dtype)`, dtype `f32` or `f64`, in a fixed order.
 
-    A KeyError names a function that does not exist.
+    With `has_ldexp`, the target scales vectors by powers of two in one instruction.  A KeyError names a function that
+    does not exist.
     """
     declarations: dict[str, None] = {}
     definitions = []
     for name, dtype in sorted(names):
         body, arity = _body(name, dtype)
-        function = Function(symbol(name, dtype), {"f32": "float", "f64": "double"}[dtype], arity)
+        function = Function(symbol(name, dtype), {"f32": "float", "f64": "double"}[dtype], arity, has_ldexp=has_ldexp)
         definitions.append(function.text(body))
         declarations |= function.declarations
     return "\n".join([*declarations, *definitions])
@@ -120,6 +121,8 @@ def _reduced_expm1(x: Value) -> tuple[Value, Value]:
 
 def _scale(x: Value, k: Value) -> Value:
     """`x * 2^k` for |k| <= 252: two factors, so that only the last one can overflow or round a subnormal."""
+    if x.function.has_ldexp:
+        return x.ldexp(k)
     half = k >> 1
     return x * _power_of_two(half) * _power_of_two(k - half)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dlir.backends.compiler import find_function
 from dlir.backends.cuda.emit import emit_kernels
 from dlir.backends.cuda.executable import Executable, Memory
 from dlir.backends.cuda.launcher import CupyDevice, import_cupy
@@ -12,6 +11,7 @@ from dlir.backends.cuda.program import read_program
 from dlir.backends.executable import signature_of
 from dlir.backends.global_arrays import Weights
 from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import find_function
 
 
 def load(module: Module, entry: str, weights: Weights | None) -> Executable:

@@ -19,6 +19,7 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.gpu import GPUFunc, GPUModule
 from dlir.ir.errors import DlirError
 from dlir.ir.types import INDEX, IntegerType, MemRefType
+from dlir.passes.kernels.overlap_cuda import is_reshape
 
 #: Indices are 32 bits wide when everything stays well below 2^31: strides of the grid are added to them.
 _SMALL = 1 << 30
@@ -157,6 +158,8 @@ class _Kernel:
                 self._line(f"{c_type(result.type.dtype, op)} {self._name(result, 'p')}[{max(1, _size(result))}];")
             case "memref.reinterpret_cast" | "memref.cast":
                 self._check(op.results[0], op)
+                if op.name == "memref.reinterpret_cast" and not is_reshape(op):
+                    raise DlirError("the CUDA backend needs views of whole contiguous buffers", op.location)
                 self.names[op.results[0]] = self.names[op.operands[0]]
             case "builtin.unrealized_conversion_cast":
                 self._conversion(op)

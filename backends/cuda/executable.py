@@ -71,11 +71,12 @@ class Executable:
     def __call__(self, *arrays: Any, out: Sequence[Any] | Any | None = None, **named: Any) -> tuple[Any, ...]:
         values = self.signature.arrange(arrays, named)
         native = [self._device.is_native(value) for value in values]
+        targets = None if out is None else self._check_out(out)
         inputs = self._inputs(values, native)
         with self._lock:
             results = self._run(inputs)
-        if out is not None:
-            return self._copy_out(results, out)
+        if targets is not None:
+            return self._copy_out(results, targets)
         if any(native):
             return tuple(results)
         types = self.signature.results
@@ -165,24 +166,29 @@ class Executable:
             fixed[name] = device.empty(tuple(dim or 0 for dim in type_.shape), device.dtype(type_))
         return fixed
 
-    def _copy_out(self, results: Sequence[Any], out: Any) -> tuple[Any, ...]:
-        """Copy the results to the caller's arrays, on the device or not."""
-        device, signature = self._device, self.signature
-        given: list[Any] = list(out) if isinstance(out, list | tuple) else [out]
-        targets: list[Any] = [device.adopt(array) if device.is_native(array) else None for array in given]
-        if None in targets:
-            host = signature.check_out(given)
-            for place, result, type_ in zip(host, results, signature.results):
-                place[...] = device.download(result, numpy_dtype(type_))
-            return tuple(host)
-        if len(targets) != len(results):
-            raise self._error(f"gives {len(results)} results, got {len(targets)} arrays in 'out'")
-        for number, (target, result) in enumerate(zip(targets, results)):
-            if target.dtype != result.dtype or target.shape != result.shape:
-                wanted, found = spell_array(result.dtype, result.shape), spell_array(target.dtype, target.shape)
+    def _check_out(self, out: Any) -> list[Any]:
+        """The arrays that the caller gives for the results, one each: all on the device, or all NumPy's."""
+        given = list(out) if isinstance(out, list | tuple) else [out]
+        results = self.signature.results
+        if not given or not all(map(self._device.is_native, given)):
+            return list(self.signature.check_out(given))
+        if len(given) != len(results):
+            raise self._error(f"gives {len(results)} results, got {len(given)} arrays in 'out'")
+        for number, (array, type_) in enumerate(zip(map(self._device.adopt, given), results)):
+            if array.dtype != element_dtype(type_) or array.shape != type_.shape:
+                wanted, found = spell_array(element_dtype(type_), type_.shape), spell_array(array.dtype, array.shape)
                 raise self._error(f"needs {wanted} in out[{number}], got {found}")
-            device.copy(result, target)
-        return tuple(given)
+        return given
+
+    def _copy_out(self, results: Sequence[Any], targets: Sequence[Any]) -> tuple[Any, ...]:
+        """Copy the results to the caller's arrays."""
+        device = self._device
+        for target, result, type_ in zip(targets, results, self.signature.results):
+            if device.is_native(target):
+                device.copy(result, device.adopt(target))
+            else:
+                target[...] = device.download(result, numpy_dtype(type_))
+        return tuple(targets)
 
     def _error(self, message: str) -> DlirError:
         return DlirError(f"'@{self.signature.function}' {message}")

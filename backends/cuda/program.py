@@ -5,7 +5,7 @@ The same program runs on a GPU, with CuPy's arrays, and in cuda-sim, with NumPy'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.gpu import LaunchFunc
 from dlir.ir.errors import DlirError
 from dlir.ir.types import MemRefType
+from dlir.passes.kernels.overlap_cuda import is_reshape
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _shift(op: Operation) -> int:
     shift: int | None = 0
     if op.name == "memref.view":
         shift = constant_value(op.operands[1])
-    elif op.name == "memref.reinterpret_cast" and op.get("static_offsets") != (0,):
+    elif op.name == "memref.reinterpret_cast" and not is_reshape(op):
         shift = None
     if shift is None:
         raise DlirError("the CUDA backend needs views at known offsets", op.location)
@@ -187,8 +188,3 @@ def _launch(op: Operation, places: dict[Value, Place], names: dict[str, str]) ->
         arguments.append(places[value])
     x, y, z, *block = (int(size) for size in sizes if size is not None)
     return KernelLaunch(names[op["kernel"]], (x, y, z), (block[0], block[1], block[2]), tuple(arguments))
-
-
-def launches(program: HostProgram) -> Iterator[KernelLaunch]:
-    """The launches of a program, in order."""
-    return (step for step in program.steps if isinstance(step, KernelLaunch))

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from dlir.backends.compiler import find_function
 from dlir.backends.executable import signature_of
 from dlir.backends.ref.reference import Reference
 from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import find_function
 
 
 class Interpreted:

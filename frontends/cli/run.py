@@ -84,6 +84,11 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
         if name != "none":
             find_backend(name)
     parsed = read_module(args.file or "-", args.weights, sources)
+    if args.dim:
+        from dlir.passes.bind_shapes import BindShapes
+        from dlir.passes.manager import PassManager
+
+        PassManager([BindShapes(dims=";".join(args.dim), entry=args.entry)]).run(parsed.module)
     names, types = _signature(parsed, args.entry)
     data = _data(args, parsed, names, types)
     _bind(parsed, args.entry, [array.shape for array in data.batch(0)], types)
@@ -113,8 +118,8 @@ def _measure(args: argparse.Namespace, parsed: ParsedModule, program: Program, d
 
 
 def _signature(parsed: ParsedModule, entry: str) -> tuple[list[str], list[TensorType]]:
-    from dlir.backends.compiler import find_function
     from dlir.backends.executable import input_types
+    from dlir.ir.dialects.func import find_function
 
     return input_types(find_function(parsed.module, entry))
 
@@ -123,10 +128,6 @@ def _data(args: argparse.Namespace, parsed: ParsedModule, names: list[str], type
     from dlir.frontends.cli.inputs import from_file, from_specs
     from dlir.ir.errors import DlirError
 
-    if args.dim:
-        from dlir.passes.bind_shapes import dims_from_text
-
-        types = dims_from_text(",".join(args.dim), names, types)
     if args.data and args.input:
         raise DlirError("give --data or --input, not both")
     path = Path(args.data) if args.data else parsed.sidecar("dlir.data")

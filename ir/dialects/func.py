@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from dlir.ir.attributes import ArrayAttr, DictAttr
 from dlir.ir.core import Block, Operation, Region
-from dlir.ir.errors import DlirError, Note
+from dlir.ir.errors import DlirError, Note, did_you_mean
 from dlir.ir.op import Declared, Op, Symbol, SymbolRef, Type
 from dlir.ir.types import FunctionType
 
@@ -135,6 +135,16 @@ class Call(Op, name="func.call"):
             called = FunctionType(self.operand_types, self.result_types)
             note = Note(f"'@{callee.symbol}' is defined here", callee.location)
             raise DlirError(f"calls '@{callee.symbol}' as {called}, but it is {callee.type}", self.location, notes=[note])
+
+
+def find_function(module: Operation, name: str) -> Func:
+    """The function called `name`, which has a body; DlirError with a suggestion if there is none."""
+    functions = {op.symbol: op for op in module.body.ops if isinstance(op, Func) and not op.is_declaration}
+    if name not in functions:
+        public = [symbol for symbol, function in functions.items() if function.is_public]
+        hint = did_you_mean(name, public) or f"functions: {', '.join(public) or 'none'}"
+        raise DlirError(f"the module has no function '@{name}'", module.location, hint=hint)
+    return functions[name]
 
 
 def _list(types: Iterable[Type]) -> str:

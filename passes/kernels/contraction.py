@@ -22,6 +22,7 @@ from dlir.passes.kernels.buffers import signless
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, accumulated_dtype
 from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.product import factor
 from dlir.passes.kernels.roles import Roles, inverse, roles_of, split
 
@@ -43,8 +44,12 @@ class Tile:
 def emit_contraction(kernel: Kernel) -> None:
     """One work item for each block of rows and panel of columns."""
     roles = roles_of(kernel.plan, lambda op: True)
-    assert roles is not None
-    _Contraction(kernel, roles, Tile(*kernel.tile)).emit()
+    tile = Tile(*kernel.tile)
+    if roles is None:
+        raise Unfit("it is no sum of products of two operands")
+    if tile.columns % tile.lanes:
+        raise Unfit(f"the {tile.columns} columns of a tile are no multiple of {tile.lanes} lanes")
+    _Contraction(kernel, roles, tile).emit()
 
 
 class _Contraction:

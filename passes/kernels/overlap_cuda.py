@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dlir.ir.core import Value
+from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.arith import constant_value
+from dlir.ir.dialects.memref import strides_of
 from dlir.ir.types import MemRefType
 
 #: What a memref refers to: a buffer, and the bytes of it from a first to an end, which is None if it is not known.
@@ -21,6 +22,12 @@ def overlapping(values: Sequence[Value]) -> list[tuple[int, int]]:
     return [(i, j) for i, one in extents for j, two in extents if i < j and _meet(one, two)]
 
 
+def is_reshape(op: Operation) -> bool:
+    """Whether a ``memref.reinterpret_cast`` shows a contiguous buffer from its start on, under another shape."""
+    (result,) = op.results
+    return op.get("static_offsets") == (0,) and op.get("static_strides") == strides_of(result.type.shape)
+
+
 def _extent(value: Value) -> _Extent:
     low, high = 0, value.type.nbytes
     while (op := value.defining_op) is not None:
@@ -33,7 +40,7 @@ def _extent(value: Value) -> _Extent:
             return op.get("name"), low, high
         elif op.name == "memref.alloc":
             return value, low, high
-        elif op.name == "memref.reinterpret_cast" and op.get("static_offsets") == (0,):
+        elif op.name == "memref.reinterpret_cast" and is_reshape(op):
             high = low + value.type.nbytes
         elif op.name != "memref.cast":
             return op.operands[0] if op.operands else value, 0, None

@@ -5,49 +5,77 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dlir.ir.errors import did_you_mean
 from dlir.passes.kernels.contraction import emit_contraction
 from dlir.passes.kernels.contraction_cuda import emit_elements, emit_tiles
 from dlir.passes.kernels.flat import emit_flat, emit_nest
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.lanes import emit_lanes
-from dlir.passes.kernels.plan import Plan
+from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.rows import emit_rows
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a kernel iterates: `emit` makes its loops; `forms` are the forms of plan that it is for."""
+    """How a kernel iterates: `emit` makes its loops.
+
+    `forms` are the forms of plan that it is for, `tile` says what each integer of the tile is.
+    """
 
     emit: Callable[[Kernel], None]
     forms: tuple[str, ...]
     help: str
-    #: What each integer of `tile` is; an optional one has a default in the emission.
     tile: tuple[str, ...] = ()
     needs_tile: bool = False
 
-    def problem(self, kernel: Kernel) -> str | None:
-        """What is wrong with using this schedule for a kernel, in words."""
-        form, tile = kernel.plan.form, kernel.tile
-        if form not in self.forms:
-            return f"is not for a {form} kernel"
+    def check(self, kernel: Kernel) -> None:
+        """Unfit unless the schedule can be used for `kernel` with its tile."""
+        tile = kernel.tile
+        if kernel.plan.form not in self.forms:
+            raise Unfit(f"it is a {kernel.plan.form} kernel, and the schedule is for {' or '.join(self.forms)} ones")
         if (tile or self.needs_tile) and len(tile) != len(self.tile):
-            return f"needs a tile of {len(self.tile)} integers ({', '.join(self.tile) or 'none'}), got {list(tile)}"
+            raise Unfit(f"the tile must be {len(self.tile)} integers ({', '.join(self.tile)}), not {list(tile)}")
         if any(size < 1 for size in tile):
-            return f"needs a tile of positive integers, got {list(tile)}"
-        return self.check(kernel)
+            raise Unfit(f"the tile must be positive integers, not {list(tile)}")
 
+
+#: Forms whose loops are those of a pointwise kernel.
+_POINTS = ("flat", "window", "contraction")
 
 SCHEDULES: dict[str, Schedule] = {
-    "flat": Schedule(emit_flat, ("flat", "window", "contraction"), "one loop over all elements, one item each"),
-    "nest": Schedule(emit_nest, ("flat", "window", "contraction"), "an item for each run of neighbours"),
-    "contraction": Schedule(
-        emit_contraction, ("contraction",), "register tiles over packed panels; tile: rows, columns, lanes"
-    ),
-    "element": Schedule(emit_elements, ("window", "contraction"), "one item each; a reduction may be a block's"),
-    "block-tile": Schedule(emit_tiles, ("contraction",), "tiles by blocks of GPU threads; tile: rows, columns, depth"),
+    "flat": Schedule(emit_flat, _POINTS, "an item for each element"),
+    "nest": Schedule(emit_nest, _POINTS, "an item for each run of neighbours", ("longest run",)),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
-    "rows": Schedule(emit_lanes, ("row",), "an item for each run of rows side by side in memory; tile: rows"),
+    "rows": Schedule(emit_lanes, ("row",), "an item for a run of rows side by side in memory", ("rows",), True),
+    "contraction": Schedule(
+        emit_contraction,
+        ("contraction",),
+        "register tiles over packed panels, for a CPU",
+        ("rows", "columns", "lanes"),
+        True,
+    ),
+    "element": Schedule(
+        emit_elements, ("window", "contraction"), "an item for each element; its reduction may be a block's, for a GPU"
+    ),
+    "block-tile": Schedule(
+        emit_tiles,
+        ("contraction",),
+        "tiles by blocks of threads, for a GPU",
+        ("rows", "columns", "depth"),
+        True,
+    ),
 }
+
+
+def schedule_for(name: str | None, kernel: Kernel) -> Schedule:
+    """The schedule called `name`, checked for `kernel`, or the plainest for None; Unfit if it cannot be used."""
+    if name is None:
+        name = default_schedule(kernel.plan)
+    found = SCHEDULES.get(name)
+    if found is None:
+        raise Unfit(f"there is no schedule '{name}'; " + (did_you_mean(name, SCHEDULES) or ", ".join(SCHEDULES)))
+    found.check(kernel)
+    return found
 
 
 def default_schedule(plan: Plan) -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.func import Func, find_function
 from dlir.ir.traversal import clone
 from dlir.ir.types import MemRefType, ShapedType, TensorType
-from dlir.passes.bind_shapes import bind_shapes, find_function
+from dlir.passes.bind_shapes import bind_shapes
 from dlir.passes.inline import Inline
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.lower_nn import LowerNn

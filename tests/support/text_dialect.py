@@ -10,7 +10,6 @@ from dlir.ir.op import Declared, Op, SymbolRef, Tensor, Type, Unit
 from dlir.ir.types import FunctionType
 
 
-
 class Cast(Op, name="tst.cast"):
     """x as another type."""
 

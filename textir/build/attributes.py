@@ -24,7 +24,7 @@ from dlir.ir.attributes import (
 )
 from dlir.ir.errors import did_you_mean
 from dlir.ir.spelling import float_from_bits
-from dlir.ir.types import F64, I1, I64, FloatType, IndexType, IntegerType, ShapedType, Type
+from dlir.ir.types import I1, I64, FloatType, IndexType, IntegerType, ShapedType, Type
 from dlir.textir.build.base import Token
 from dlir.textir.build.dense import dense_attribute, fits_integer
 from dlir.textir.build.locations import LocationActions

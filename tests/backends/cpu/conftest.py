@@ -22,7 +22,7 @@ LLVM_TYPES = {"f32": "float", "f64": "double"}
 NUMPY_TYPES = {"f32": np.float32, "f64": np.float64}
 
 
-def _loop_over(name: str, dtype: str, arity: int) -> str:
+def _loop_over(name: str, dtype: str, arity: int, has_ldexp: bool) -> str:
     """LLVM IR of `void kernel(x0, ..., y, n)`: y[i] = name(x0[i], ...), as the emitter would write it."""
     type_ = LLVM_TYPES[dtype]
     loads = "".join(
@@ -31,7 +31,7 @@ def _loop_over(name: str, dtype: str, arity: int) -> str:
     )
     values = ", ".join(f"{type_} %e{k}" for k in range(arity))
     pointers = ", ".join(f"ptr noalias %x{k}" for k in range(arity))
-    return f"""{vector_math.prelude([(name, dtype)])}
+    return f"""{vector_math.prelude([(name, dtype)], has_ldexp=has_ldexp)}
 define void @kernel({pointers}, ptr noalias %y, i64 %n) {{
 entry:
   br label %head
@@ -54,9 +54,9 @@ exit:
 class ElementwiseLoop:
     """A compiled loop over one function of `vector_math`, called on arrays; `ir` is its text."""
 
-    def __init__(self, name: str, dtype: str = "f32") -> None:
+    def __init__(self, name: str, dtype: str = "f32", has_ldexp: bool = False) -> None:
         arity = 2 if name in ("pow", "atan2") else 1
-        self.ir = _loop_over(name, dtype, arity)
+        self.ir = _loop_over(name, dtype, arity, has_ldexp)
         self._dtype = NUMPY_TYPES[dtype]
         prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * (arity + 1), ctypes.c_int64)
         self._function = jit.compile_ir(self.ir, ["kernel"]).function("kernel", prototype)
@@ -70,7 +70,7 @@ class ElementwiseLoop:
 
 @pytest.fixture(scope="session")
 def elementwise() -> Callable[..., ElementwiseLoop]:
-    """`elementwise(name, dtype)` is the :class:`ElementwiseLoop`, compiled once a session."""
+    """`elementwise(name, dtype, has_ldexp)` is the :class:`ElementwiseLoop`, compiled once a session."""
     return functools.cache(ElementwiseLoop)
 
 
@@ -85,7 +85,7 @@ class CompiledMain:
             body(*main.body.args)
             func.return_()
         verified(self.module)
-        self.emitted: Emitted = emit_module(self.module, main, jit.function_attributes())
+        self.emitted: Emitted = emit_module(self.module, main, jit.host_target())
         library = jit.compile_ir(self.emitted.ir, [ENTRY], threads.symbols())
         self._function = library.function(ENTRY, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from dlir.backends.artifact_cache import ArtifactCache
-from dlir.backends.compiler import compile_module, find_function, lower_module
+from dlir.backends.compiler import compile_module, lower_module
 from dlir.backends.cpu import backend, jit, threads
 from dlir.backends.cpu.emit import ENTRY, emit_module
 from dlir.backends.cpu.executable import Executable
 from dlir.backends.executable import signature_of
+from dlir.ir.dialects.func import find_function
 from dlir.ir.errors import DlirError
 from dlir.textir import parse
 
@@ -38,7 +39,7 @@ def load(text, level="O2", poison=False, weights=None):
     """The executable of a text at any level, with poisoned memory if asked for."""
     lowered = lower_module(parse(text), "cpu", level)
     function = find_function(lowered, "main")
-    emitted = emit_module(lowered, function, jit.function_attributes())
+    emitted = emit_module(lowered, function, jit.host_target())
     library = jit.compile_ir(emitted.ir, [ENTRY], threads.symbols(), ArtifactCache("cpu"))
     return Executable(signature_of(function), emitted, library, weights, poison=poison)
 

@@ -69,6 +69,16 @@ def test_tails_of_exp_are_subnormal_not_flushed(elementwise):
     assert error_in_ulps(got, reference("exp", x)).max() <= BOUNDS["exp"]
 
 
+@pytest.mark.parametrize("name", ["exp", "exp2"])
+def test_scaling_in_one_instruction_gives_the_same_bits(elementwise, name):
+    if not jit.host_target().has_ldexp:
+        pytest.skip("this CPU or LLVM has no such instruction")
+    x = np.concatenate([every_exponent(60_001), np.linspace(-160, 140, 60_001).astype(np.float32)])
+    one, two = elementwise(name), elementwise(name, "f32", True)
+    np.testing.assert_array_equal(one(x).view(np.uint32), two(x).view(np.uint32))
+    assert re.search(r"call <\d+ x float> @llvm.ldexp", str(jit.optimised(two.ir)))
+
+
 def test_log_of_subnormals(elementwise):
     x = np.geomspace(1.5e-45, 1.1e-38, 1001).astype(np.float32)
     for name in ("log", "log2", "log10"):
