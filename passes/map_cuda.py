@@ -64,6 +64,8 @@ def map_cuda(module: Module, stats: Counter[str]) -> None:
             _launch_all(call, [item for item in launches if item is not None])
         kernel.erase()
     module.body.append(target)
+    # Upstream wants to be told that launches may occur.
+    module.attributes["gpu.container_module"] = UNIT
 
 
 def _free_name(module: Module, name: str) -> str:

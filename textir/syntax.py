@@ -114,7 +114,8 @@ class _Recovery:
     def _diagnostic(self, offset: int) -> Diagnostic:
         found = _CULPRIT.match(self.text, offset)
         word = found[0] if found else ""
-        message, hint = describe(self._expected(), word, self.text[:offset][-200:])
+        expected = self._expected()
+        message, hint = describe(expected, word, self.text[:offset][-200:])
         notes = []
         start, end = offset, offset + max(len(word), 1)
         if not word:
@@ -122,7 +123,8 @@ class _Recovery:
             if opened is not None:
                 notes.append(Note("the region that is not closed starts here", self.source.location(opened)))
         before = len(self.text[:offset].rstrip())
-        if "\n" in self.text[before:offset] and "//" not in self.text[self.text.rfind("\n", 0, before) + 1 : before]:
+        starts_anew = "OPNAME" in expected and message.startswith(f"'{word}' is not")
+        if not starts_anew and "\n" in self.text[before:offset] and "//" not in self.text[self.text.rfind("\n", 0, before) + 1 : before]:
             # The next thing stands on a new line: point just behind what it should have followed.
             start, end = before, before + 1
         return Diagnostic(message, self.source.location(start, end), notes=notes, hint=hint)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from dlir.backends.cpu import emit_arith, emit_memref, emit_scf, emit_vector, vector_math
 from dlir.backends.cpu.emit_function import FunctionEmitter, Handler
+from dlir.backends.cpu.jit import GENERIC, Target
 from dlir.backends.cpu.llvm_types import array_constant, llvm_type
-from dlir.backends.cpu.jit import Target
 from dlir.ir.attributes import DenseElementsAttr
 from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
@@ -47,7 +47,7 @@ class Emitted:
     is_parallel: bool
 
 
-def emit_module(module: Module, entry: Func, target: Target = Target()) -> Emitted:
+def emit_module(module: Module, entry: Func, target: Target = GENERIC) -> Emitted:
     """The code of `entry` and all that it calls, for `target`.
 
     DlirError with its place for an op that the CPU backend cannot run, or if `entry` is not bufferised.

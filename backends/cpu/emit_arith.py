@@ -209,21 +209,31 @@ class _Integers:
         return self.f.emit(f"and {llvm_type(like(self.type, I1))} {one}, {two}")
 
 
-def _divide(i: _Integers, signed: bool, left: str, right: str) -> tuple[str, str]:
+class _Division:
     """Quotient towards zero and remainder; by 0 both are 0, and the least integer by -1 wraps around."""
-    divide, remainder = ("sdiv", "srem") if signed else ("udiv", "urem")
-    if right.isdecimal() and right != "0":
-        return i.op(divide, left, right), i.op(remainder, left, right)
-    zero, one = i.constant(0), i.constant(1)
-    by_zero = i.is_("eq", right, zero)
-    divisor = i.select(by_zero, one, right)
-    if signed:
-        by_minus_one = i.is_("eq", right, i.constant(-1))
-        divisor = i.select(by_minus_one, one, divisor)
-    quotient, rest = i.op(divide, left, divisor), i.op(remainder, left, divisor)
-    if signed:
-        quotient = i.select(by_minus_one, i.op("sub", zero, left), quotient)
-    return i.select(by_zero, zero, quotient), rest
+
+    def __init__(self, i: _Integers, signed: bool, left: str, right: str) -> None:
+        self._i, self._signed, self._left, self._right = i, signed, left, right
+        self._divisor = right
+        self._by_zero = self._by_minus_one = ""
+        if right.isdecimal() and right != "0":
+            return
+        # A divisor that LLVM leaves undefined is replaced by 1, and the result put right.
+        self._by_zero = i.is_("eq", right, i.constant(0))
+        self._divisor = i.select(self._by_zero, i.constant(1), right)
+        if signed:
+            self._by_minus_one = i.is_("eq", right, i.constant(-1))
+            self._divisor = i.select(self._by_minus_one, i.constant(1), self._divisor)
+
+    def remainder(self) -> str:
+        return self._i.op("srem" if self._signed else "urem", self._left, self._divisor)
+
+    def quotient(self) -> str:
+        i = self._i
+        quotient = i.op("sdiv" if self._signed else "udiv", self._left, self._divisor)
+        if self._by_minus_one:
+            quotient = i.select(self._by_minus_one, i.op("sub", i.constant(0), self._left), quotient)
+        return i.select(self._by_zero, i.constant(0), quotient) if self._by_zero else quotient
 
 
 def _division(name: str) -> Handler:
@@ -232,11 +242,13 @@ def _division(name: str) -> Handler:
     def emit(f: FunctionEmitter, op: Operation) -> None:
         i = _Integers(f, op.operands[0].type)
         left, right = (f.name(operand) for operand in op.operands)
-        quotient, rest = _divide(i, signed, left, right)
+        division = _Division(i, signed, left, right)
         if name.startswith("rem"):
-            f.names[op.result] = rest
+            f.names[op.result] = division.remainder()
             return
+        quotient = division.quotient()
         if name.startswith(("floordiv", "ceildiv")):
+            rest = division.remainder()
             uneven = i.is_("ne", rest, i.constant(0))
             if signed:
                 # The quotient towards zero is the upper one where remainder and divisor differ in sign.

@@ -191,12 +191,15 @@ def _outline(f: FunctionEmitter, op: Parallel, captured: Sequence[Value], struct
         field = body.emit(f"getelementptr inbounds {struct}, ptr %context, i64 0, i32 {index}")
         body.emit(f"load {llvm_type(value.type)}, ptr {field}", value)
     rest = "%t"
-    for counter, *bounds in reversed(list(zip(op.counters, *op.groups[:3]))):
-        count = _iterations(body, *bounds)
-        number = body.emit(f"urem i64 {rest}, {count}")
-        rest = body.emit(f"udiv i64 {rest}, {count}")
-        lower, _, step = (body.name(bound) for bound in bounds)
-        body.emit(f"add nsw i64 {lower}, {body.emit(f'mul nsw i64 {number}, {step}')}", counter)
+    for position in reversed(range(op.dims)):
+        lower, upper, step = (group[position] for group in op.groups[:3])
+        number = rest
+        if position:
+            count = _iterations(body, lower, upper, step)
+            number = body.emit(f"urem i64 {rest}, {count}")
+            rest = body.emit(f"udiv i64 {rest}, {count}")
+        offset = body.emit(f"mul nsw i64 {number}, {body.name(step)}")
+        body.emit(f"add nsw i64 {body.name(lower)}, {offset}", op.counters[position])
     body.run(op.body)
     body.do("ret void")
     return f.module.add_function(

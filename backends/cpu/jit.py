@@ -83,6 +83,10 @@ class Target:
     has_ldexp: bool = False
 
 
+#: Any machine.
+GENERIC = Target()
+
+
 @functools.cache
 def host_target() -> Target:
     """This machine, for :func:`dlir.backends.cpu.emit.emit_module`."""

@@ -100,7 +100,7 @@ class _Block:
             firsts = [arith.constant(start, init.type) for start, init in zip(starts, inits)]
             box = Box(loop)
             mine = distribute(loop, self.thread, self.threads, firsts)
-            results = reduction.all(mine.results, regions, inits)
+            results = reduction.all(mine.results, regions, inits) if regions else []
         self.divergent[mine] = (*box.extents, *box.lowers, *box.steps)
         loop.replace_by(results)
 

@@ -1,7 +1,11 @@
 """How kernels are mapped to a GPU: what becomes threads, blocks, shared memory and barriers, and that it is right."""
 
+import importlib.util
 import math
+import shutil
+import subprocess
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +23,7 @@ from dlir.ir.traversal import clone, structurally_equal
 from dlir.ir.types import F32, I32, MemRefType
 from dlir.ir.verifier import verified
 from dlir.passes.map_cuda import map_cuda
+from dlir.textir.printer import print_module
 
 rng = np.random.default_rng(2)
 
@@ -315,6 +320,20 @@ def test_a_kernel_in_place(load_sim):
 
 
 # ---------------------------------------------------------------- choices and limits
+
+
+def test_upstream_mlir_accepts_what_is_printed(mapped, tmp_path):
+    tools = importlib.util.find_spec("mlir")
+    found = [Path(folder, "bin", "mlir-opt") for folder in tools.submodule_search_locations or ()] if tools else []
+    program = next((str(path) for path in found if path.is_file()), None) or shutil.which("mlir-opt")
+    if program is None:
+        pytest.skip("mlir-opt is not installed")
+    x, w = np.zeros((6, 500), np.float32), np.zeros((500, 60), np.float32)
+    module = mapped(lambda x, w: (nd.softmax(x), nd.matmul(x, w), nd.sum(nd.exp(x), axes=(0,)), nd.argmax(x)), x, w)
+    path = tmp_path / "mapped.mlir"
+    path.write_text(print_module(module, generic=True))
+    checked = subprocess.run([program, str(path)], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_mapping_is_deterministic_and_done_once():
