@@ -1,31 +1,36 @@
 """The registered ops and dialects.
 
-The dialects of dlir are listed here and imported when one of their ops is first asked for.
+The dialects of dlir are listed here and imported when one of their ops is first asked for; plugins add theirs.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from dlir.ir.tables import Table
 
 if TYPE_CHECKING:
     from dlir.ir.op import Op
 
 #: Dialect name -> the module that defines its ops, from the highest level to the lowest.
-DIALECTS: dict[str, str] = {
-    "builtin": "dlir.ir.dialects.builtin",
-    "func": "dlir.ir.dialects.func",
-    "state": "dlir.ir.dialects.state",
-    "nn": "dlir.ir.dialects.nn",
-    "nd": "dlir.ir.dialects.nd",
-    "kernel": "dlir.ir.dialects.kernel",
-    "scf": "dlir.ir.dialects.scf",
-    "arith": "dlir.ir.dialects.arith",
-    "math": "dlir.ir.dialects.math",
-    "memref": "dlir.ir.dialects.memref",
-    "vector": "dlir.ir.dialects.vector",
-    "gpu": "dlir.ir.dialects.gpu",
-}
+DIALECTS = Table(
+    "dialect",
+    "dlir.dialects",
+    {
+        "builtin": "dlir.ir.dialects.builtin",
+        "func": "dlir.ir.dialects.func",
+        "state": "dlir.ir.dialects.state",
+        "nn": "dlir.ir.dialects.nn",
+        "nd": "dlir.ir.dialects.nd",
+        "kernel": "dlir.ir.dialects.kernel",
+        "scf": "dlir.ir.dialects.scf",
+        "arith": "dlir.ir.dialects.arith",
+        "math": "dlir.ir.dialects.math",
+        "memref": "dlir.ir.dialects.memref",
+        "vector": "dlir.ir.dialects.vector",
+        "gpu": "dlir.ir.dialects.gpu",
+    },
+)
 
 _OPS: dict[str, type[Op]] = {}
 _LOADED: set[str] = set()
@@ -34,7 +39,8 @@ _LOADED: set[str] = set()
 def register(name: str, cls: type[Op]) -> None:
     """Register an op class under its full name; ValueError if the name is taken."""
     if name in _OPS:
-        raise ValueError(f"op '{name}' is registered twice")
+        homes = f"by '{_OPS[name].__module__}' and by '{cls.__module__}'"
+        raise ValueError(f"op '{name}' is registered twice: {homes}")
     _OPS[name] = cls
 
 
@@ -48,13 +54,12 @@ def find_op(name: str) -> type[Op] | None:
 
 
 def load_dialect(dialect: str) -> bool:
-    """Import `dialect`; False if there is no such dialect."""
+    """Import `dialect`; False if there is no such dialect.  DlirError if it is a plugin's and cannot be imported."""
     if dialect in _LOADED:
         return True
-    module = DIALECTS.get(dialect)
-    if module is None:
+    if DIALECTS.find(dialect) is None:
         return False
-    importlib.import_module(module)
+    DIALECTS.load(dialect)
     _LOADED.add(dialect)
     return True
 

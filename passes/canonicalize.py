@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dlir.ir.dialects.builtin import Module
 from dlir.passes.manager import Pass, option
 from dlir.passes.rewriter import rewrite
-from dlir.passes.rules import CANONICAL
+from dlir.passes.rules import canonical_rules
 
 
 @dataclass
@@ -16,8 +16,10 @@ class Canonicalize(Pass, name="canonicalize"):
     """Fold constants, apply the algebraic rules of `passes/rules` until none matches, and drop what is unused."""
 
     max_rewrites: int = option(0, "rewrites at most before giving up; 0: 64 per op", least=0)
+    rules: str = option("", "tables of a plugin's rules to apply as well, as in one+two")
     seed: int = option(0, "take the ops in a random order with this seed; 0: program order", least=0)
 
     def run(self, module: Module) -> None:
         shuffle = random.Random(self.seed) if self.seed else None
-        self.stats.update(rewrite(module, CANONICAL, self.max_rewrites or None, shuffle))
+        rules = canonical_rules(module, filter(None, self.rules.split("+")))
+        self.stats.update(rewrite(module, rules, self.max_rewrites or None, shuffle))

@@ -17,7 +17,6 @@ In a pipeline the option is written ``max-ops``: ``"lower-nn,fuse{max-ops=8},pla
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import time
 import typing
 from collections import Counter
@@ -27,6 +26,7 @@ from typing import Any, ClassVar
 
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.errors import DlirError, did_you_mean
+from dlir.ir.tables import Table, unknown
 from dlir.ir.verifier import verify
 
 
@@ -62,31 +62,35 @@ def option(default: Any, help: str, least: int | None = None, choices: Sequence[
 
 
 #: Pass name -> the module that defines it, in the order of the default pipeline.
-PASSES: dict[str, str] = {
-    "bind-shapes": "dlir.passes.bind_shapes",
-    "inline": "dlir.passes.inline",
-    "lower-nn": "dlir.passes.lower_nn",
-    "canonicalize": "dlir.passes.canonicalize",
-    "cse": "dlir.passes.cse",
-    "dce": "dlir.passes.dce",
-    "fuse": "dlir.passes.fuse",
-    "schedule": "dlir.passes.schedule",
-    "bufferize": "dlir.passes.bufferize",
-    "plan-memory": "dlir.passes.plan_memory",
-    "lower-kernels": "dlir.passes.lower_kernels",
-    "map": "dlir.passes.map",
-}
+PASSES = Table(
+    "pass",
+    "dlir.passes",
+    {
+        "bind-shapes": "dlir.passes.bind_shapes",
+        "inline": "dlir.passes.inline",
+        "lower-nn": "dlir.passes.lower_nn",
+        "canonicalize": "dlir.passes.canonicalize",
+        "cse": "dlir.passes.cse",
+        "dce": "dlir.passes.dce",
+        "fuse": "dlir.passes.fuse",
+        "schedule": "dlir.passes.schedule",
+        "bufferize": "dlir.passes.bufferize",
+        "plan-memory": "dlir.passes.plan_memory",
+        "lower-kernels": "dlir.passes.lower_kernels",
+        "map": "dlir.passes.map",
+    },
+)
 
 
 def find_pass(name: str) -> type[Pass]:
     """The class of the pass called `name`; DlirError with a suggestion if there is none."""
-    if name not in PASSES:
-        raise DlirError(f"unknown pass '{name}'", hint=did_you_mean(name, PASSES) or f"passes: {', '.join(PASSES)}")
-    module = importlib.import_module(PASSES[name])
-    for item in vars(module).values():
+    if PASSES.find(name) is None:
+        raise unknown(PASSES, name)
+    found = PASSES.load(name)
+    for item in (found, *vars(found).values()):
         if isinstance(item, type) and issubclass(item, Pass) and item.name == name:
             return item
-    raise TypeError(f"{PASSES[name]} does not define pass '{name}'")
+    raise DlirError(f"{PASSES.source(name)} does not define pass '{name}'")
 
 
 # ---------------------------------------------------------------- textual pipelines

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 #: The rules from which a text, or a piece of one, can be parsed.
@@ -19,13 +19,14 @@ STARTS = ("start", "full_type", "fn_type", "plain_types", "entries")
 #: Stands in the goto table for: back to the same state, without a value (an element of a list that is not kept).
 STAY = -1
 
+_HERE = Path(__file__).parent
 _FORMAT = "dlir tables 2"
 SHORT_CUT = re.compile(r"^(\w+(?:\.\d+)?): .*// ~$", re.MULTILINE)
 
 
 def grammar_text(short_cuts: bool = True) -> str:
     """The text of ``dlir.lark``; without its short-cuts the language is the same, in small tokens."""
-    text = (files("dlir.textir") / "dlir.lark").read_text("utf-8")
+    text = _HERE.joinpath("dlir.lark").read_text("utf-8")
     return text if short_cuts else SHORT_CUT.sub(r"\1: /(?!x)x/", text)
 
 
@@ -38,7 +39,7 @@ def load_tables() -> dict[str, Any]:
     """The tables for the driver, from ``tables.json`` if it belongs to the grammar."""
     grammar = grammar_text()
     try:
-        tables = json.loads((files("dlir.textir") / "tables.json").read_text("utf-8"))
+        tables = json.loads(_HERE.joinpath("tables.json").read_text("utf-8"))
         if tables["digest"] == digest(grammar):
             return tables
     except (OSError, ValueError, KeyError):

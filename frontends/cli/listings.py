@@ -13,7 +13,7 @@ from dlir.passes.manager import PASSES, find_pass
 def passes() -> str:
     """The passes in the order of the default pipeline, each with its options, defaults and help."""
     lines = []
-    for name in PASSES:
+    for name in PASSES.discover():
         cls = find_pass(name)
         lines.append(f"{name}: {first_sentence(cls.__doc__)}")
         for item in dataclasses.fields(cast(Any, cls)):
@@ -25,7 +25,7 @@ def passes() -> str:
 def dialects() -> str:
     """The dialects from the highest level to the lowest, each with its ops."""
     lines = []
-    for name in DIALECTS:
+    for name in DIALECTS.discover():
         ops = dialect_ops(name)
         lines.append(f"{name} ({len(ops)} ops)")
         lines += [f"    {signature(cls)}  {first_sentence(cls.__doc__)}" for cls in ops.values()]

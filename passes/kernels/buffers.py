@@ -13,8 +13,8 @@ from dlir.ir.affine import AffineExpr, Quotient, Remainder, linearize
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Value
 from dlir.ir.dialects.builtin import UnrealizedConversionCast
-from dlir.ir.ops import memref
-from dlir.ir.types import IntegerType, MemRefType, Type
+from dlir.ir.ops import memref, vector
+from dlir.ir.types import IntegerType, MemRefType, Type, VectorType
 
 if TYPE_CHECKING:
     from dlir.passes.kernels.emit import Emitter
@@ -52,6 +52,11 @@ class Buffers:
         found = memref.load(source, [emitter.index(expr) for expr in index])
         return _converted(found, signless(found.type))
 
+    def load_vector(self, emitter: Emitter, value: Value, index: Sequence[AffineExpr], type: VectorType) -> Value:
+        """The elements of tensor `value` from `index` on, which are neighbours in memory."""
+        buffer = self._flattened(emitter, self._memrefs[value])
+        return vector.load(buffer, [emitter.index(linearize(index, value.shape))], type)
+
     def store(self, emitter: Emitter, scalar: Value, target: Value, index: Sequence[AffineExpr]) -> None:
         """Write `scalar` to memref `target` at `index`."""
         target, index = self._address(emitter, target, index)
@@ -70,6 +75,8 @@ class Buffers:
         return self._flattened(emitter, buffer), [position]
 
     def _flattened(self, emitter: Emitter, buffer: Value) -> Value:
+        if buffer.rank == 1:
+            return buffer
         if buffer not in self._flat:
             with emitter.at(emitter.depth_of(buffer)):
                 type = MemRefType((buffer.type.size,), buffer.dtype)

@@ -23,13 +23,14 @@ from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, accumulated_dtype
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.plan import Unfit
-from dlir.passes.kernels.product import factor
-from dlir.passes.kernels.roles import Roles, inverse, roles_of, split
+from dlir.passes.kernels.product import factor, leaf_of
+from dlir.passes.kernels.roles import Roles, inverse, reads_vectors, roles_of, split
 
 #: Bytes of one packed panel: a part of the second-level cache.
 PANEL_BYTES = 256 << 10
-#: Work items that there should be, for threads to share.
+#: Work items that there should be, for threads to share, as long as each has so many rows for every packed panel.
 ITEMS = 32
+BLOCK_ROWS = 96
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class _Contraction:
         self.panels = (-(-roles.size(roles.bands) // self.bands), -(-self.width // self.span) if self.width else 0)
         self._split_depth()
         self._split_height()
+        self.is_packed = not self._reads_vectors()
 
     def _split_depth(self) -> None:
         """Parts of the sum whose packed panel fits the cache."""
@@ -83,13 +85,19 @@ class _Contraction:
         """Blocks of rows, each a multiple of the tile's, enough of them to share."""
         tiles = -(-self.height // self.tile.rows)
         others = self.roles.size(self.roles.outer) * math.prod(self.panels)
-        blocks = min(-(-ITEMS // max(1, others)), -(-tiles // 4)) if others < ITEMS else 1
+        blocks = min(-(-ITEMS // max(1, others)), max(1, self.height // BLOCK_ROWS))
         if self.parts > 1:
             # Partial sums of the whole block are kept: 64 kB of them at most.
             most = max(1, (64 << 10) // (self.tile.rows * self.tile.columns * 4))
             blocks = max(blocks, -(-tiles // most))
         self.block = -(-tiles // blocks) * self.tile.rows
         self.blocks = -(-self.height // self.block)
+
+    def _reads_vectors(self) -> bool:
+        """Whether vectors are read from the right operand where it lies: it is read once, and whole vectors fit."""
+        if self.height > self.tile.rows or self.width % self.tile.columns or self.bands > 1 or self.parts > 1:
+            return False
+        return reads_vectors(self.op, self.roles, self.dtype)
 
     # ------------------------------------------------------------ structure
 
@@ -129,8 +137,9 @@ class _Item:
 
     def emit(self) -> None:
         owner, tile = self.owner, self.tile
-        panel_type = MemRefType((owner.part, tile.columns), owner.dtype)
-        self.panel = memref.alloca((), (), panel_type, alignment=64)
+        if owner.is_packed:
+            panel_type = MemRefType((owner.part, tile.columns), owner.dtype)
+            self.panel = memref.alloca((), (), panel_type, alignment=64)
         height = tile.rows if owner.parts == 1 else owner.block
         self.sums = memref.alloca((), (), MemRefType((height, tile.columns), owner.dtype), alignment=64)
         if owner.parts == 1:
@@ -140,7 +149,8 @@ class _Item:
 
     def _whole_sum(self) -> None:
         depth = self.owner.roles.depth
-        self._pack(constant(0), depth)
+        if self.owner.is_packed:
+            self._pack(constant(0), depth)
 
         def tile(row: AffineExpr, count: int) -> None:
             self._spill(self._multiply(row, count, constant(0), depth, None), constant(0), count)
@@ -241,8 +251,7 @@ class _Item:
             ]
 
         def step(k: AffineExpr, *sums: Value) -> list[Value]:
-            at = [emitter.index(constant(v * tile.lanes)) for v in range(vectors)]
-            right = [vector.load(self.panel, [emitter.index(k), place], type) for place in at]
+            right = [self._vector(k, constant(v * tile.lanes), type) for v in range(vectors)]
             found = []
             for i in range(count):
                 scalar = self._factor(owner.roles.left, self._point(row + i, constant(0), constant(0)), first + k)
@@ -252,6 +261,16 @@ class _Item:
 
         found = emitter.serial(depth, step, inits)
         return [list(found[i * vectors : (i + 1) * vectors]) for i in range(count)]
+
+    def _vector(self, k: AffineExpr, column: AffineExpr, type: VectorType) -> Value:
+        """Neighbouring columns of the right operand, for product `k` of the panel."""
+        owner, emitter = self.owner, self.emitter
+        if owner.is_packed:
+            return vector.load(self.panel, [emitter.index(k), emitter.index(column)], type)
+        point = self._point(constant(0), constant(0), column)
+        leaf = leaf_of(owner.op, owner.roles.right, point + split(k, owner.roles.reduction))
+        assert leaf is not None
+        return emitter.buffers.load_vector(emitter, *leaf, type)
 
     def _spill(self, sums: list[list[Value]], place: AffineExpr, count: int) -> None:
         """Store a tile to scratch."""

@@ -259,6 +259,9 @@ class Emitter:
         self.scopes[-1].memo[(value, index)] = scalar
 
     def _element(self, value: Value, index: Index) -> Value:
+        if 0 in value.shape:
+            # The loop around this never runs, but scalars may be hoisted out of it.
+            return self.constant(0, signless(value.dtype))
         if value in self.buffers:
             return self.buffers.load(self, value, index)
         op = value.defining_op

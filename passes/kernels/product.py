@@ -8,6 +8,7 @@ from dlir.ir.affine import AffineExpr, dims
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.dialects.nd.scalars import widen
+from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, Emitter
 
@@ -36,6 +37,22 @@ def may_leave(op: Primitive, operand: int) -> bool:
         low is None or high is None or low < 0 or high >= extent
         for (low, high), extent in zip(bounds, op.operands[operand].shape)
     )
+
+
+def leaf_of(op: Primitive, operand: int, index: Index) -> tuple[Value, Index] | None:
+    """What in memory is the factor of one operand at a point, seen through views; None where it is computed."""
+    found = op.space().maps[operand]
+    if found is None or may_leave(op, operand):
+        return None
+    value, index = op.operands[operand], found.apply(index)
+    while (definition := value.defining_op) is not None:
+        if not isinstance(definition, Primitive) or fusion_class(definition) is not FusionClass.VIEW:
+            return None
+        space = definition.space()
+        if space.guarded or space.maps[0] is None:
+            return None
+        value, index = definition.operands[0], space.maps[0].apply(index)
+    return value, index
 
 
 class _Factor(Context):

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from dlir.ir.affine import AffineExpr, delinearize, dims, linearize
 from dlir.ir.dialects.nd.base import Primitive
-from dlir.passes.kernels.buffers import folds
+from dlir.ir.types import Type
+from dlir.passes.kernels.buffers import folds, stride_of
 from dlir.passes.kernels.cost import is_product
 from dlir.passes.kernels.demand import Demand, Index
 from dlir.passes.kernels.plan import Inside, Plan
-from dlir.passes.kernels.product import may_leave
+from dlir.passes.kernels.product import leaf_of, may_leave
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ class Roles:
         values.update(zip(self.bands, split(band, self.extents(self.bands))))
         values.update(zip(self.columns, split(column, self.extents(self.columns))))
         return tuple(values.get(n, AffineExpr({}, 0)) for n in range(len(self.shape)))
+
+
+def reads_vectors(op: Primitive, roles: Roles, dtype: Type) -> bool:
+    """Whether neighbouring columns of the right operand are neighbours in memory, in the type of the sum."""
+    if len(roles.columns) != 1:
+        return False
+    leaf = leaf_of(op, roles.right, dims(op.space().extents))
+    return leaf is not None and leaf[0].dtype is dtype and stride_of(leaf[1], leaf[0].shape, roles.columns[0]) == 1
 
 
 def split(position: AffineExpr, shape: Sequence[int]) -> tuple[AffineExpr, ...]:

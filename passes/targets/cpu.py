@@ -11,7 +11,7 @@ from dlir.ir.types import ScalarType, is_float
 from dlir.passes.kernels.buffers import stride_of
 from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.plan import Plan
-from dlir.passes.kernels.roles import Roles, roles_of
+from dlir.passes.kernels.roles import Roles, reads_vectors, roles_of
 
 #: Elements of a long run of neighbours that make a work item of their own, where there are few runs to share.
 POINTWISE_BLOCK = 16384
@@ -23,6 +23,9 @@ ROWS_TOGETHER = 256
 #: By bytes of a vector register: vectors that one register tile of a contraction may hold.  The machines with 64-byte (and
 #: 16-byte, Arm) registers have 32 of them, those with 32-byte ones 16.
 TILE_VECTORS = {16: 24, 32: 12, 64: 24}
+#: Rows up to which a contraction is bound by reading its right operand, and vectors of that to read at a stretch.
+FEW_ROWS = 4
+LONGEST = 8
 #: Multiplications from which on packing for register tiles pays.
 SMALL_CONTRACTION = 4096
 
@@ -55,16 +58,21 @@ def _is_across(plan: Plan) -> bool:
 
 def _tile(plan: Plan, roles: Roles, vector_bytes: int) -> tuple[int, ...] | None:
     """Rows, columns and lanes of the register tile; None where plain loops are as good."""
-    assert plan.anchor is not None
-    dtype = accumulated_dtype(plan.anchor)
+    op = plan.anchor
+    assert op is not None
+    dtype = accumulated_dtype(op)
     assert isinstance(dtype, ScalarType)
     height, width = roles.size(roles.rows), roles.size(roles.columns) * roles.size(roles.bands)
-    if height < 2 or math.prod(roles.shape) * roles.depth < SMALL_CONTRACTION or width < 4:
+    if math.prod(roles.shape) * roles.depth < SMALL_CONTRACTION or width < 4:
         return None
     lanes = max(1, vector_bytes // dtype.bytes)
     while lanes > 4 and lanes // 2 >= width:
         lanes //= 2
     budget = TILE_VECTORS[vector_bytes] if is_float(dtype) else TILE_VECTORS[vector_bytes] // 2
+    if height <= FEW_ROWS:
+        # Packing does not pay: vectors are read where they are, or each element is a sum of its own.
+        found = _whole_vectors(width, lanes, budget // height)
+        return (height, *found) if found and reads_vectors(op, roles, dtype) else None
     best: tuple[float, tuple[int, ...]] | None = None
     for vectors in range(1, 5):
         rows = min(budget // vectors, height)
@@ -73,6 +81,16 @@ def _tile(plan: Plan, roles: Roles, vector_bytes: int) -> tuple[int, ...] | None
             best = cost, (rows, vectors * lanes, lanes)
     assert best is not None
     return best[1]
+
+
+def _whole_vectors(width: int, lanes: int, most: int) -> tuple[int, int] | None:
+    """The widest tile of at most `most` vectors, and their lanes, that divides `width`."""
+    while lanes >= 4 and width % lanes:
+        lanes //= 2
+    if lanes < 4:
+        return None
+    vectors = max(n for n in range(1, min(most, LONGEST) + 1) if width // lanes % n == 0)
+    return vectors * lanes, lanes
 
 
 def _cost(roles: Roles, rows: int, vectors: int, columns: int) -> float:

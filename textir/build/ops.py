@@ -24,6 +24,9 @@ _ONE_RESULT = re.compile(r"%([\w$.-]++)\s*+=", re.ASCII).fullmatch
 _BLANK = r"(?:\s|//[^\n]*+\n)*+"
 _RESULTS = re.compile(rf"//[^\n]*|%([\w$.-]++)(?:{_BLANK}:{_BLANK}(\d++))?", re.ASCII)
 
+#: No op has more results; a larger number of names is as wrong as this one.
+_MAX_RESULTS = 100_000
+
 #: What stands for an op that cannot be made as it is written, so that uses of its results are not mistakes too.
 _UNKNOWN_OP = OpInfo("dlir.error", None)
 
@@ -310,7 +313,7 @@ class OpActions(RegionActions):
             return
         names = _result_names(token)
         total = sum(count for _, count in names)
-        if total != len(op.results):
+        if total != len(op.results) or not all(count for _, count in names):
             given = f"{len(op.results)} result{'s' * (len(op.results) != 1)}"
             self.token_error(token, f"'{op.name}' gives {given}, but {total} {'is' if total == 1 else 'are'} named")
             self._define_missing(names, token)
@@ -353,6 +356,7 @@ def _result_names(token: Token | None) -> list[tuple[str, int]]:
     """The names and their numbers of results in ``%a, %b:2 =``."""
     if token is None:
         return []
-    return [(match[1], int(match[2] or 1)) for match in _RESULTS.finditer(token[0]) if match[1]]
+    counts = [(match[1], match[2] or "1") for match in _RESULTS.finditer(token[0]) if match[1]]
+    return [(name, int(count) if len(count) <= 5 else _MAX_RESULTS) for name, count in counts]
 
 

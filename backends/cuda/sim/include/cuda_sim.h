@@ -1,12 +1,11 @@
 // What CUDA C kernel text sees when cuda-sim compiles it for the host: keywords, thread indices, barriers, shuffles and
-// the few device functions that the host's <math.h> lacks. Anything else is a compile error, on purpose.
+// the scalar functions of generated kernels. Anything else is a compile error, on purpose.
 //
 // Kernel text is compiled with thread-sanitizer and undefined-behaviour instrumentation whose callbacks runtime.cpp
 // defines, so nothing here may touch the runtime's own memory: indices come by value.
+//
+// No header of the host is included: <math.h> alone would take longer to compile than a kernel.
 #pragma once
-#include <math.h>
-
-#include <utility>
 
 #if !defined(__ELF__)
 #error "cuda-sim needs a platform with ELF objects, such as Linux"
@@ -87,6 +86,16 @@ static inline T dlir_shuffle(unsigned mask, T value, int source, int line) {
 
 // ---------------------------------------------------------------- scalar functions
 
+// From the host's C library.
+#define DLIR_UNARY(name) extern "C" double name(double) noexcept; extern "C" float name##f(float) noexcept;
+#define DLIR_BINARY(name) \
+  extern "C" double name(double, double) noexcept; extern "C" float name##f(float, float) noexcept;
+DLIR_UNARY(exp) DLIR_UNARY(expm1) DLIR_UNARY(log) DLIR_UNARY(log1p) DLIR_UNARY(sqrt) DLIR_UNARY(tanh) DLIR_UNARY(erf)
+DLIR_UNARY(sin) DLIR_UNARY(cos) DLIR_UNARY(fabs) DLIR_UNARY(floor) DLIR_UNARY(ceil) DLIR_UNARY(rint) DLIR_UNARY(trunc)
+DLIR_BINARY(pow) DLIR_BINARY(copysign) DLIR_BINARY(fmod) DLIR_BINARY(fmax) DLIR_BINARY(fmin)
+extern "C" double fma(double, double, double) noexcept;
+extern "C" float fmaf(float, float, float) noexcept;
+
 template <class To, class From>
 static inline To dlir_bit_cast(From from) {
   static_assert(sizeof(To) == sizeof(From), "a bit cast keeps the size");
@@ -111,18 +120,27 @@ static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 
 // ---------------------------------------------------------------- entry points
 
+template <int... I>
+struct dlir_indices {};
+template <int N, int... I>
+struct dlir_count : dlir_count<N - 1, N - 1, I...> {};
+template <int... I>
+struct dlir_count<0, I...> {
+  using type = dlir_indices<I...>;
+};
+
 template <auto Kernel>
 struct dlir_sim_entry;
 template <class... Args, void (*Kernel)(Args...)>
 struct dlir_sim_entry<Kernel> {
   static constexpr int arity = sizeof...(Args);
-  template <decltype(sizeof(0))... I>
-  __attribute__((no_sanitize("thread"))) static void unpack(void** args, std::index_sequence<I...>) {
+  template <int... I>
+  __attribute__((no_sanitize("thread"))) static void unpack(void** args, dlir_indices<I...>) {
     Kernel(*static_cast<Args*>(args[I])...);
   }
   // Reads the argument table, which belongs to the runtime.
   __attribute__((no_sanitize("thread"))) static void call(void** args) {
-    unpack(args, std::make_index_sequence<sizeof...(Args)>());
+    unpack(args, typename dlir_count<arity>::type());
   }
 };
 
