@@ -26,14 +26,17 @@ def load_plugin(name: str) -> None:
         _load_file(Path(name))
         return
     with plugin_code(name):
-        if _is_missing(name):
-            raise DlirError(f"there is no plugin '{name}'", hint="give an importable module or a .py file")
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise  # something that the plugin needs
+            raise _missing(name) from None
 
 
 def _load_file(path: Path) -> None:
     if not path.is_file():
-        raise DlirError(f"there is no plugin '{path}'", hint="give an importable module or a .py file")
+        raise _missing(str(path))
     module_name = "dlir_plugin_" + re.sub(r"\W", "_", path.stem)
     real = os.path.realpath(path)
     loaded = sys.modules.get(module_name)
@@ -54,8 +57,5 @@ def _load_file(path: Path) -> None:
             raise
 
 
-def _is_missing(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is None
-    except (ImportError, ValueError):
-        return True
+def _missing(name: str) -> DlirError:
+    return DlirError(f"there is no plugin '{name}'", hint="give a module that Python finds, or a .py file")

@@ -168,8 +168,18 @@ class Op(Operation):
     def infer_types(cls, groups: Sequence[Any], keywords: dict[str, Any]) -> tuple[Type, ...]:
         """Run ``infer`` on the types of operands given in groups; its region parameters only stand in the schema."""
         schema = cls.schema()
-        types = [tuple(v.type for v in g) if isinstance(g, tuple) else g and g.type for g in groups]
-        return results_of(cls.infer(*spread_groups(schema, types), **keywords, **dict.fromkeys(schema.regions)))
+        types = [tuple([v.type for v in g]) if isinstance(g, tuple) else g and g.type for g in groups]
+        if not schema.is_memoizable or any(type(value) is list for value in keywords.values()):
+            return results_of(cls.infer(*spread_groups(schema, types), **keywords, **dict.fromkeys(schema.regions)))
+        # Types are interned and the same ones come again and again.  Of equal keywords, 1 and True mean the same here.
+        key = (cls, *types, *keywords.values())
+        found = _INFERRED.get(key)
+        if found is None:
+            found = results_of(cls.infer(*spread_groups(schema, types), **keywords, **dict.fromkeys(schema.regions)))
+            if len(_INFERRED) >= _INFERRED_LIMIT:
+                _INFERRED.clear()
+            _INFERRED[key] = found
+        return found
 
     @classmethod
     def create(
@@ -191,10 +201,13 @@ class Op(Operation):
         if operands and isinstance(operands[-1], Type):
             result_types = (operands[-1],)
             operands = operands[:-1]
-        groups = cls._take_groups(operands, attributes)
+        if schema.is_fixed and len(operands) == len(schema.operands):
+            groups = list(operands)
+        else:
+            groups = cls._take_groups(operands, attributes)
         location = current_location() if location is None else location
         try:
-            encoded = _encode(schema, attributes)
+            encoded = _encode(schema, attributes) if attributes or schema.attributes else {}
             groups = cls.prepare(groups, attributes)
             if result_types is None:
                 keywords = {n: attributes.get(n, spec.default) for n, spec in schema.attributes.items()}
@@ -243,6 +256,11 @@ class Op(Operation):
 
 #: Attributes of these kinds are handed out as they are, not as plain values.
 _KEPT = ("dense elements", "an attribute")
+
+
+#: What ``infer`` gave for types and attributes that were seen before.
+_INFERRED: dict[tuple[Any, ...], tuple[Type, ...]] = {}
+_INFERRED_LIMIT = 1 << 14
 
 
 def results_of(inferred: Any) -> tuple[Type, ...]:

@@ -109,19 +109,27 @@ class Schema:
     #: The last region name stands for any number of regions.
     variadic_regions: bool = False
     infers: bool = True
+    #: The attributes that the pretty form writes as ``@name`` before the operands.
+    symbols: list[AttributeSpec] = field(init=False)
+    #: Whether the op carries ``operandSegmentSizes``, as in MLIR: it has more than one group of unknown length.
+    needs_segments: bool = field(init=False)
+    #: Whether each group is one operand.
+    is_fixed: bool = field(init=False)
+    #: Whether equal types and attributes can be recognised cheaply, so that inferred types are worth remembering.
+    is_memoizable: bool = field(init=False)
 
-    @property
-    def symbols(self) -> list[AttributeSpec]:
-        """The attributes that the pretty form writes as ``@name`` before the operands."""
-        return [spec for spec in self.attributes.values() if spec.is_symbol]
-
-    @property
-    def needs_segments(self) -> bool:
-        """Whether the op carries ``operandSegmentSizes``, as in MLIR: more than one group of unknown length."""
-        return sum(spec.kind != "one" for spec in self.operands) > 1
+    def __post_init__(self) -> None:
+        flexible = sum(spec.kind != "one" for spec in self.operands)
+        self.symbols = [spec for spec in self.attributes.values() if spec.is_symbol]
+        self.needs_segments = flexible > 1
+        self.is_fixed = flexible == 0
+        unhashable = ("dense elements", "an attribute", "a list")
+        self.is_memoizable = self.infers and not any(spec.kind in unhashable for spec in self.attributes.values())
 
     def group(self, operands: Sequence[Any], segments: tuple[int, ...] | None) -> list[Any]:
         """Operands sorted into groups: a value, a value or None, or a tuple.  InferError if they do not fit."""
+        if self.is_fixed and len(operands) == len(self.operands):
+            return list(operands)
         sizes = self._sizes(len(operands), segments)
         groups: list[Any] = []
         position = 0
@@ -171,26 +179,31 @@ class Schema:
 def schema_of(infer: Callable[..., Any]) -> Schema:
     """The schema that the signature of `infer` states."""
     hints = typing.get_type_hints(infer)
-    schema = Schema(infers=hints.get("return") is not Declared)
+    operands: list[OperandSpec] = []
+    attributes: dict[str, AttributeSpec] = {}
+    regions: list[str] = []
+    variadic_regions = False
     for name, parameter in inspect.signature(infer).parameters.items():
         hint = hints.get(name, Any)
-        if parameter.kind is parameter.KEYWORD_ONLY:
-            if hint in (Region, tuple[Region, ...]):
-                schema.regions.append(name)
-                schema.variadic_regions = hint is not Region
-            else:
-                schema.attributes[name] = _attribute_spec(name, hint, parameter.default)
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            operands.append(_operand_spec(name, hint, parameter.kind is parameter.VAR_POSITIONAL))
+        elif hint in (Region, tuple[Region, ...]):
+            regions.append(name)
+            variadic_regions = hint is not Region
         else:
-            spread = parameter.kind is parameter.VAR_POSITIONAL
-            kind: Any = "variadic" if spread else "one"
-            if typing.get_origin(hint) is tuple:
-                kind, hint = "variadic", typing.get_args(hint)[0]
-            parts = [part for part in _union(hint) if part is not type(None)]
-            if len(parts) < len(_union(hint)):
-                kind = "optional"
-            allowed = tuple(part for part in parts if isinstance(part, type) and part is not Type)
-            schema.operands.append(OperandSpec(name, kind, allowed, spread))
-    return schema
+            attributes[name] = _attribute_spec(name, hint, parameter.default)
+    return Schema(operands, attributes, regions, variadic_regions, hints.get("return") is not Declared)
+
+
+def _operand_spec(name: str, hint: Any, spread: bool) -> OperandSpec:
+    kind: Any = "variadic" if spread else "one"
+    if typing.get_origin(hint) is tuple:
+        kind, hint = "variadic", typing.get_args(hint)[0]
+    parts = [part for part in _union(hint) if part is not type(None)]
+    if len(parts) < len(_union(hint)):
+        kind = "optional"
+    allowed = tuple(part for part in parts if isinstance(part, type) and part is not Type)
+    return OperandSpec(name, kind, allowed, spread)
 
 
 def _union(hint: Any) -> tuple[Any, ...]:

@@ -49,8 +49,8 @@ class Table(UserDict[str, Any]):
         else:
             self.installed.pop(name, None)
 
-    def discover(self) -> Table:
-        """This table with the lines of all installed plugins."""
+    def discover(self) -> list[str]:
+        """All names, after the lines of all installed plugins were read."""
         if not self._is_complete:
             from importlib.metadata import entry_points  # slow to import, and rarely needed
 
@@ -62,11 +62,13 @@ class Table(UserDict[str, Any]):
                 if is_new:
                     self.installed[point.name] = None
             self._is_complete = True
-        return self
+        return list(self.data)
 
     def find(self, name: str) -> Any:
         """The line of `name`, of an installed plugin too; None if there is none."""
-        return self.data[name] if name in self.data else self.discover().data.get(name)
+        if name not in self.data:
+            self.discover()
+        return self.data.get(name)
 
     def source(self, name: str) -> str:
         """Where the line of `name` comes from, for a person."""

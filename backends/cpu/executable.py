@@ -12,6 +12,7 @@ import numpy as np
 from dlir.backends.cpu.buffers import ArenaPool, ResultPool
 from dlir.backends.cpu.emit import ENTRY, Emitted
 from dlir.backends.cpu.jit import Library
+from dlir.backends.cpu.llvm_types import static_shape
 from dlir.backends.cpu.native_call import Argument, EntryPoint, make_call
 from dlir.backends.executable import Signature, numpy_dtype
 from dlir.ir.attributes import DenseElementsAttr, DenseResourceAttr
@@ -53,13 +54,19 @@ class Executable:
                 self._homes[role.result] = role.number
 
         arguments = [
-            Argument(places["input", number], numpy_dtype(item.type), item.type.shape, item.is_donated)  # type: ignore[arg-type]
+            Argument(
+                places["input", number],
+                numpy_dtype(item.type),
+                static_shape(item.type),
+                item.is_donated,
+                item.is_donated,
+            )
             for number, item in enumerate(signature.inputs)
         ]
         self._allocators = []
         for number, (type_, home) in enumerate(zip(signature.results, self._homes)):
             if home is None:
-                dtype, shape = numpy_dtype(type_), tuple(dim or 0 for dim in type_.shape)
+                dtype, shape = numpy_dtype(type_), static_shape(type_)
                 arguments.append(Argument(places["result", number], dtype, shape, True))
                 self._allocators.append(pool.allocator(shape, dtype))
         self._workspaces: list[ArenaPool] = []
@@ -74,21 +81,26 @@ class Executable:
         touched = sum(argument.nbytes for argument in arguments) + sum(a.nbytes for a in self.globals.values())
         releases_gil = emitted.is_parallel or touched > GIL_BYTES
         self._call = make_call(EntryPoint(library, ENTRY, tuple(arguments), tuple(constants), releases_gil))
-        self._is_simple = not writes_globals and not any(item.is_donated for item in signature.inputs)
+        self._takes_turns = writes_globals
 
     def __call__(
         self, *arrays: Any, out: Sequence[np.ndarray] | np.ndarray | None = None, **named: Any
     ) -> tuple[np.ndarray, ...]:
         if named:
             arrays = tuple(self.signature.arrange(arrays, named))
-        if self._is_simple and out is None:
+        if out is None and not self._takes_turns:
             try:
-                results = [allocate() for allocate in self._allocators]
+                fresh = [allocate() for allocate in self._allocators]
             except MemoryError as error:
                 raise _no_memory(error) from None
-            if self._run(arrays, results) is None:
-                return tuple(results)
+            if self._run(arrays, fresh) is None:
+                return tuple(fresh) if len(fresh) == len(self._homes) else self._with_donated(arrays, fresh)
         return self._call_carefully(arrays, out)
+
+    def _with_donated(self, inputs: Sequence[np.ndarray], fresh: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        """All results, of which some are in donated inputs."""
+        others = iter(fresh)
+        return tuple(next(others) if home is None else inputs[home] for home in self._homes)
 
     def _run(self, inputs: Sequence[Any], results: Sequence[np.ndarray]) -> int | None:
         """Call the machine code; the position of the first array that does not fit, or None."""

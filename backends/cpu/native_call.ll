@@ -6,10 +6,15 @@
 ;
 ;   0 entry point   1 number of arrays   2 size of the table   3 number of constant pointers
 ;   4 whether to release the GIL   5 address of the type numpy.ndarray   6 address of None
-;   for each array: its place in the table, address of its dtype, flags it must have, rank, extents...
+;   7 how many arrays may not share their memory
+;   for each array: its place in the table, address of its dtype, flags it must have, bytes, whether no other array may
+;     share its memory, rank, extents...
 ;   for each constant pointer: its place in the table, the pointer
 ;
 ; An array is read as NumPy's ABI fixes it (PyArrayObject_fields); native_call.py checks that at the start.
+
+; Start and end of an array, and whether it must be alone.
+%span = type { ptr, ptr, i64 }
 
 declare ptr @PyLong_FromSsize_t(i64)
 declare ptr @PyEval_SaveThread()
@@ -34,8 +39,11 @@ entry:
   %type = load ptr, ptr %p.type
   %p.none = getelementptr i64, ptr %d, i64 6
   %none = load ptr, ptr %p.none
-  %records = getelementptr i64, ptr %d, i64 7
+  %p.exclusive = getelementptr i64, ptr %d, i64 7
+  %exclusive = load i64, ptr %p.exclusive
+  %records = getelementptr i64, ptr %d, i64 8
   %table = alloca ptr, i64 %size
+  %spans = alloca %span, i64 %n
   %matches = icmp eq i64 %count, %n
   br i1 %matches, label %arrays.head, label %misfit
 
@@ -43,7 +51,7 @@ arrays.head:
   %i = phi i64 [ 0, %entry ], [ %i.next, %array.good ]
   %record = phi ptr [ %records, %entry ], [ %record.next, %array.good ]
   %i.more = icmp slt i64 %i, %n
-  br i1 %i.more, label %array, label %constants.head
+  br i1 %i.more, label %array, label %overlap
 array:
   %p.object = getelementptr ptr, ptr %arrays, i64 %i
   %object = load ptr, ptr %p.object
@@ -70,9 +78,13 @@ fields:
   %want.dtype = load ptr, ptr %p.want.dtype
   %p.want.flags = getelementptr i64, ptr %record, i64 2
   %want.flags = load i64, ptr %p.want.flags
-  %p.want.rank = getelementptr i64, ptr %record, i64 3
+  %p.bytes = getelementptr i64, ptr %record, i64 3
+  %bytes = load i64, ptr %p.bytes
+  %p.alone = getelementptr i64, ptr %record, i64 4
+  %alone = load i64, ptr %p.alone
+  %p.want.rank = getelementptr i64, ptr %record, i64 5
   %want.rank = load i64, ptr %p.want.rank
-  %want.extents = getelementptr i64, ptr %record, i64 4
+  %want.extents = getelementptr i64, ptr %record, i64 6
   %same.dtype = icmp eq ptr %dtype, %want.dtype
   %same.rank = icmp eq i64 %rank, %want.rank
   %has.flags = and i64 %flags, %want.flags
@@ -95,12 +107,58 @@ extent:
 array.good:
   %p.slot = getelementptr ptr, ptr %table, i64 %place
   store ptr %data, ptr %p.slot
+  %span = getelementptr %span, ptr %spans, i64 %i
+  %end = getelementptr i8, ptr %data, i64 %bytes
+  store ptr %data, ptr %span
+  %p.end = getelementptr %span, ptr %span, i64 0, i32 1
+  store ptr %end, ptr %p.end
+  %p.is.alone = getelementptr %span, ptr %span, i64 0, i32 2
+  store i64 %alone, ptr %p.is.alone
   %record.next = getelementptr i64, ptr %want.extents, i64 %rank
   %i.next = add i64 %i, 1
   br label %arrays.head
 
+overlap:
+  %shares = icmp ne i64 %exclusive, 0
+  br i1 %shares, label %alone.head, label %constants.head
+; Each array that must be alone (a) against every other one (b).
+alone.head:
+  %a = phi i64 [ 0, %overlap ], [ %a.next, %alone.good ]
+  %a.more = icmp slt i64 %a, %n
+  br i1 %a.more, label %alone.check, label %constants.head
+alone.check:
+  %a.span = getelementptr %span, ptr %spans, i64 %a
+  %a.p.alone = getelementptr %span, ptr %a.span, i64 0, i32 2
+  %a.alone = load i64, ptr %a.p.alone
+  %a.must = icmp ne i64 %a.alone, 0
+  br i1 %a.must, label %other.enter, label %alone.good
+other.enter:
+  %a.start = load ptr, ptr %a.span
+  %a.p.end = getelementptr %span, ptr %a.span, i64 0, i32 1
+  %a.end = load ptr, ptr %a.p.end
+  br label %other.head
+other.head:
+  %b = phi i64 [ 0, %other.enter ], [ %b.next, %other ]
+  %b.more = icmp slt i64 %b, %n
+  br i1 %b.more, label %other, label %alone.good
+other:
+  %b.span = getelementptr %span, ptr %spans, i64 %b
+  %b.start = load ptr, ptr %b.span
+  %b.p.end = getelementptr %span, ptr %b.span, i64 0, i32 1
+  %b.end = load ptr, ptr %b.p.end
+  %b.before = icmp ult ptr %b.start, %a.end
+  %b.after = icmp ult ptr %a.start, %b.end
+  %b.meets = and i1 %b.before, %b.after
+  %b.differs = icmp ne i64 %a, %b
+  %b.wrong = and i1 %b.meets, %b.differs
+  %b.next = add i64 %b, 1
+  br i1 %b.wrong, label %misfit, label %other.head
+alone.good:
+  %a.next = add i64 %a, 1
+  br label %alone.head
+
 constants.head:
-  %k = phi i64 [ 0, %arrays.head ], [ %k.next, %constant ]
+  %k = phi i64 [ 0, %overlap ], [ 0, %alone.head ], [ %k.next, %constant ]
   %k.more = icmp slt i64 %k, %constants
   br i1 %k.more, label %constant, label %run
 constant:
@@ -129,7 +187,7 @@ done:
   call void @Py_IncRef(ptr %none)
   ret ptr %none
 misfit:
-  %position = phi i64 [ -1, %entry ], [ %i, %array ], [ %i, %fields ], [ %i, %extent ]
+  %position = phi i64 [ -1, %entry ], [ %i, %array ], [ %i, %fields ], [ %i, %extent ], [ %a, %other ]
   %answer = call ptr @PyLong_FromSsize_t(i64 %position)
   ret ptr %answer
 }

@@ -36,6 +36,8 @@ class Argument:
     dtype: np.dtype
     shape: tuple[int, ...]
     is_written: bool = False
+    #: Whether no other array may share its memory.
+    is_exclusive: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -91,6 +93,10 @@ class PlainCall:
             if array.flags.num & argument.flags != argument.flags:
                 return position
             table[argument.place] = array.ctypes.data
+        for position, argument in enumerate(entry.arguments):
+            others = arrays[:position] + arrays[position + 1 :]
+            if argument.is_exclusive and any(np.may_share_memory(arrays[position], other) for other in others):
+                return position
         for place, pointer in entry.constants:
             table[place] = pointer
         self._function(table)
@@ -126,9 +132,11 @@ def _fast_call(entry: EntryPoint) -> NativeCall:
         int(entry.releases_gil),
         id(np.ndarray),
         id(None),
+        sum(argument.is_exclusive for argument in entry.arguments),
     ]
     for argument in entry.arguments:
-        words += [argument.place, id(argument.dtype), argument.flags, len(argument.shape), *argument.shape]
+        words += [argument.place, id(argument.dtype), argument.flags, argument.nbytes]
+        words += [argument.is_exclusive, len(argument.shape), *argument.shape]
     for place, pointer in entry.constants:
         words += [place, pointer]
     description = np.array(words, np.uint64).view(_Description)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 OK, FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
 
+#: Help of the flag that all commands have.
+LOAD_PLUGIN = "Python module or file that brings dialects, passes, rules or backends; may be repeated"
+
 
 class ArgumentParser(argparse.ArgumentParser):
     """argparse with a suggestion for a misspelt flag."""
@@ -83,6 +86,7 @@ def use_color(stream: Any) -> bool:
 
 def read_module(path: str, weights: str | None, sources: dict[str, str]) -> ParsedModule:
     """Read and verify the module in file `path`, or on standard input for ``-``."""
+    from dlir.frontends.formats import find_format
     from dlir.ir.errors import DlirError
     from dlir.ir.verifier import verified
     from dlir.textir import parse_file, parse_stream
@@ -93,7 +97,8 @@ def read_module(path: str, weights: str | None, sources: dict[str, str]) -> Pars
     if path == "-":
         parsed = parse_stream(sys.stdin.buffer, weights=weights, sources=sources)
     else:
-        parsed = parse_file(path, weights=weights, sources=sources)
+        read = find_format(path)
+        parsed = parse_file(path, weights, sources) if read is None else read(path, weights)
     verified(parsed.module)
     return parsed
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from dlir.frontends.cli.common import FAILED, OK, ArgumentParser, read_module, run_command, write_text
+from dlir.frontends.cli.common import FAILED, LOAD_PLUGIN, OK, ArgumentParser, read_module, run_command, write_text
 
 if TYPE_CHECKING:
     from dlir.ir.dialects.builtin import Module
@@ -43,6 +43,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--verify-roundtrip", action="store_true", help="check that the text reads back the same")
     parser.add_argument("--list-passes", action="store_true", help="list the passes with their options")
     parser.add_argument("--list-dialects", action="store_true", help="list the dialects with their ops")
+    parser.add_argument("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
     parser.add_argument("--verbose", action="store_true", help="show a traceback for internal errors")
     return parser
 
@@ -60,7 +61,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     from dlir.frontends.cli import listings
+    from dlir.frontends.plugins import load_plugin
 
+    for plugin in args.load_plugin:
+        load_plugin(plugin)
     if args.list_passes:
         sys.stdout.write(listings.passes())
         return OK

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlir.frontends.cli.common import FAILED, OK, USAGE, ArgumentParser, read_module, run_command
+from dlir.frontends.cli.common import FAILED, LOAD_PLUGIN, OK, USAGE, ArgumentParser, read_module, run_command
 
 if TYPE_CHECKING:
     from dlir.backends.compiler import Program
@@ -47,6 +47,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--save-outputs", metavar="FILE.npz", help="write the results of all batches")
     parser.add_argument("--max-bytes", default="8GiB", metavar="N", help="the largest tensor that may be made")
     parser.add_argument("--list-backends", action="store_true", help="list the backends")
+    parser.add_argument("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
     parser.add_argument("--verbose", action="store_true", help="show a traceback for internal errors")
     return parser
 
@@ -67,12 +68,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     from dlir.backends.compiler import compile_module
-    from dlir.backends.registry import BACKENDS, find_backend
+    from dlir.backends.registry import all_backends, find_backend
     from dlir.frontends.cli.report import Report
+    from dlir.frontends.plugins import load_plugin
     from dlir.ir.limits import check_sizes, parse_bytes
 
+    for plugin in args.load_plugin:
+        load_plugin(plugin)
     if args.list_backends:
-        for backend in BACKENDS.values():
+        for backend in all_backends():
             print(f"{backend.name:10} {backend.help}")
         return OK
     try:

@@ -5,9 +5,10 @@ A rule over floats must hold for NaN, infinities and both zeros, bit for bit, or
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dlir.ir.core import Operation
+from dlir.ir.errors import DlirError
 from dlir.ir.registry import DIALECTS
 from dlir.ir.tables import Table, unknown
 from dlir.passes.rewriter import Pattern
@@ -28,14 +29,22 @@ def canonical_rules(root: Operation, more: Iterable[str] = ()) -> list[Pattern]:
     """The rules for what is inside `root`, and those of the tables called `more`; DlirError if there is no such table.
 
     On are dlir's own tables and those of plugins that somebody loaded.  The table of a plugin that is merely installed is
-    on where there are ops of the plugin's dialect of the same name.
+    on where there are ops of a dialect of the same name.
     """
     names = dict.fromkeys(name for name in RULES if name not in RULES.installed)
-    if DIALECTS.plugins:
-        used = dict.fromkeys(op.name.partition(".")[0] for op in root.walk())
-        names.update((name, None) for name in used if name in DIALECTS.plugins and RULES.find(name) is not None)
+    for dialect in dict.fromkeys(op.name.partition(".")[0] for op in root.walk()):
+        is_own = dialect in DIALECTS and dialect not in DIALECTS.plugins
+        if not is_own and RULES.find(dialect) is not None:
+            names[dialect] = None
     for name in more:
         if RULES.find(name) is None:
             raise unknown(RULES, name)
         names[name] = None
-    return [rule for name in names for rule in RULES.load(name)]
+    return [rule for name in names for rule in _table(name)]
+
+
+def _table(name: str) -> Sequence[Pattern]:
+    found = RULES.load(name)
+    if not isinstance(found, tuple | list) or not all(isinstance(rule, Pattern) for rule in found):
+        raise DlirError(f"{RULES.source(name)} is not a table of rules")
+    return found

@@ -1,4 +1,4 @@
-"""Every op of `nd` and `nn`, on samples that it draws itself: text, reference and compiled code agree.
+"""Every op of `nd`, `nn` and plugins, on samples that it draws itself: text, reference and compiled code agree.
 
 A new op is tested here without a line being added.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.cuda import need_simulator
+from support.registered import sampled_ops
 
 from dlir.backends.compiler import compile_module
 from dlir.ir.builder import at_end
@@ -15,13 +16,12 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.op import spread_groups
 from dlir.ir.ops import func
-from dlir.ir.registry import dialect_ops
 from dlir.ir.traversal import difference
 from dlir.ir.types import BF16, F16, TensorType, dtype_from_numpy
 from dlir.ir.verifier import verify
 from dlir.textir import parse, to_text
 
-OPS = {**dialect_ops("nd"), **dialect_ops("nn")}
+OPS = sampled_ops()
 #: Relative tolerance by element type; exact for what is not a float.
 TOLERANCE = {"f16": 4e-3, "bf16": 3e-2, "f32": 3e-5, "f64": 1e-11}
 

@@ -119,9 +119,11 @@ class AttributeActions(LocationActions):
         found = self._dictionaries.get(text)
         if found is None:
             items = self.subparse("entries", start + 1, start + len(text) - 1) if text[1:-1].strip() else []
-            found = self._entries([(name, offset - start, attribute) for name, offset, attribute in items])
-            if len(self._dictionaries) < _MAX_REMEMBERED:
-                self._dictionaries[text] = found
+            found = self._entries(items)
+            if len(found.attributes) != len(items) or len(self._dictionaries) >= _MAX_REMEMBERED:
+                return found, 0
+            found.items = [(name, offset - start, attribute) for name, offset, attribute in items]
+            self._dictionaries[text] = found
         return found, start
 
     def PROPS(self, text: str, start: int) -> Dictionary:

@@ -127,7 +127,7 @@ class OpActions(RegionActions):
         inputs = signature.inputs
         if len(values) != len(inputs):
             message = f"{len(values)} operands, but the type lists {len(inputs)}"
-            self.error(*self._operands_range(start, values), message)
+            self.error(*self.operands_range(start, len(values)), message)
             return
         for index, value in enumerate(values):
             if value.type is inputs[index]:

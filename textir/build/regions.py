@@ -244,11 +244,10 @@ class RegionActions(AttributeActions):
                 self.error(match.start(), match.end(), message, notes=notes or [], hint=hint)
                 return
 
-    def _operands_range(self, start: int, values: list[Value]) -> tuple[int, int]:
-        end = start + 1
-        for _, match in zip(values, self._operand_places(start), strict=False):
-            end = match.end()
-        return start, end
+    def operands_range(self, start: int, count: int) -> tuple[int, int]:
+        """From the first to the last operand of the op whose `count` operands stand at `start`."""
+        places = [match.span() for _, match in zip(range(count), self._operand_places(start))]
+        return (places[0][0], places[-1][1]) if places else (start, start + 1)
 
 
 def _poisoned(name: str) -> Value:

@@ -111,6 +111,19 @@ def test_written_arrays_must_be_writeable(library, maker):
     assert maker(EntryPoint(library, "nothing", (written,)))(locked) == 0
 
 
+def test_exclusive_arrays_share_memory_with_no_other_one(library, maker):
+    free, exclusive = Argument(0, I64, (4,)), Argument(0, I64, (4,), True, is_exclusive=True)
+    empty = Argument(0, I64, (0,), True, is_exclusive=True)
+    call = maker(EntryPoint(library, "nothing", (free, exclusive, free, empty)))
+    memory = np.zeros(20, np.int64)
+    one, two, three, none = memory[:4], memory[4:8], memory[8:12], memory[5:5]
+    assert call(one, two, three, none) is None
+    assert call(one, two, one, none) is None
+    for other in (two, memory[1:5], memory[7:11]):
+        assert call(other, two, three, none) == 1
+        assert call(one, two, other, none) == 1
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_wrong_number_of_arrays(library, maker, count):
     argument = Argument(0, I64, (1,))

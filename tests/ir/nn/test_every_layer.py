@@ -1,4 +1,4 @@
-"""Checks that every op of the nn dialect passes, found through the registry."""
+"""Checks that every layer passes, of the nn dialect and of plugins, found through the registry."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.registered import sampled_ops
 
 from dlir.ir.builder import at_end
 from dlir.ir.core import Block, Value
 from dlir.ir.dialects.decompose import Decomposed, decompose_op
+from dlir.ir.dialects.nn.base import Layer
 from dlir.ir.op import Op
-from dlir.ir.registry import dialect_ops
 from dlir.ir.types import TensorType, dtype_from_numpy
 
-LAYERS: dict[str, Any] = dialect_ops("nn")
+LAYERS = sampled_ops(Layer)
 
 
 def draws(cls: Any) -> Any:

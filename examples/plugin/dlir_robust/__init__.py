@@ -1,0 +1,1 @@
+"""Robust losses for dlir: the ``robust`` dialect, its rules and its pass."""

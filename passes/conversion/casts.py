@@ -1,0 +1,35 @@
+"""Taking out casts that cancel."""
+
+from __future__ import annotations
+
+from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.builtin import UnrealizedConversionCast
+
+
+def reconcile_unrealized_casts(root: Operation) -> int:
+    """Remove the ``builtin.unrealized_conversion_cast`` ops inside `root` that cancel or are unused; returns how many."""
+    casts = [op for op in root.walk() if isinstance(op, UnrealizedConversionCast)]
+    for op in casts:
+        values = _undone(op)
+        if values is not None:
+            for result, value in zip(op.results, values, strict=True):
+                value.name = value.name or result.name
+                result.replace_by(value)
+    removed = 0
+    # Users stand behind what they use.
+    for op in reversed(casts):
+        if not op.is_used:
+            op.erase()
+            removed += 1
+    return removed
+
+
+def _undone(op: Operation) -> tuple[Value, ...] | None:
+    """What the results of a cast really are: its operands, or what these were before another cast; None if neither."""
+    if op.operand_types == op.result_types:
+        return op.operands
+    source = op.operands[0].defining_op if op.operands else None
+    if isinstance(source, UnrealizedConversionCast) and source.results == op.operands:
+        if source.operand_types == op.result_types:
+            return source.operands
+    return None

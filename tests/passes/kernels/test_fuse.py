@@ -1,0 +1,213 @@
+"""What `fuse` puts in one kernel, and what it keeps apart."""
+
+import numpy as np
+import pytest
+
+from dlir.ir.errors import DlirError
+from dlir.ir.ops import nd
+from dlir.ir.types import F32, TensorType
+from dlir.passes.kernels.legality import why_not_fused
+from dlir.textir import parse, to_text
+
+
+def tensor(*shape):
+    return TensorType(shape, F32)
+
+
+def fused(tools, body, *types, pipeline="fuse"):
+    """The array ops of each kernel."""
+    return [tools.ops_of(region) for region in tools.regions(tools.passes(tools.make(body, *types), pipeline))]
+
+
+def test_a_chain_of_pointwise_ops_is_one_kernel(tools):
+    found = fused(tools, lambda x, y: nd.sigmoid(nd.add(nd.mul(x, y), 1.0)), tensor(4, 8), tensor(8))
+    assert found == [["broadcast_to", "mul", "constant", "broadcast_to", "add", "sigmoid"]]
+
+
+def test_max_ops_1_makes_a_kernel_of_every_op(tools):
+    found = fused(tools, lambda x: nd.exp(nd.neg(nd.abs(x))), tensor(4), pipeline="fuse{max-ops=1}")
+    assert found == [["abs"], ["neg"], ["exp"]]
+
+
+def test_softmax_written_out_is_one_kernel(tools):
+    def softmax(x):
+        powers = nd.exp(nd.sub(x, nd.max(x, axes=(1,), keepdims=True)))
+        return nd.div(powers, nd.sum(powers, axes=(1,), keepdims=True))
+
+    assert len(fused(tools, softmax, tensor(4, 8))) == 1
+
+
+def test_bias_residual_and_layer_norm_are_one_kernel_that_also_gives_the_sum(tools):
+    def body(x, r, b, g):
+        total = nd.add(nd.add(x, b), r)
+        return total, nd.layer_norm(total, g, g)
+
+    module = tools.passes(tools.make(body, tensor(4, 8), tensor(4, 8), tensor(8), tensor(8)), "fuse")
+    (region,) = tools.regions(module)
+    assert len(region.results) == 2
+    assert module.symbol("main").body.terminator.operands == region.results
+
+
+def test_a_contraction_takes_its_bias_and_activation(tools):
+    def body(x, w, b):
+        return nd.relu(nd.add(nd.matmul(x, w), b))
+
+    (ops,) = fused(tools, body, tensor(4, 8), tensor(8, 5), tensor(5))
+    assert ops == ["matmul", "broadcast_to", "add", "relu"]
+
+
+def test_what_feeds_a_contraction_is_a_kernel_of_its_own_but_a_view_is_not(tools):
+    def body(x, w):
+        return nd.matmul(nd.exp(x), nd.transpose(w))
+
+    assert fused(tools, body, tensor(4, 8), tensor(5, 8)) == [["exp"], ["transpose", "matmul"]]
+
+
+def test_two_contractions_are_two_kernels(tools):
+    def body(x, w):
+        return nd.matmul(nd.relu(nd.matmul(x, w)), w)
+
+    assert fused(tools, body, tensor(4, 4), tensor(4, 4)) == [["matmul", "relu"], ["matmul"]]
+
+
+def test_a_reduction_of_a_contraction_is_a_kernel_of_its_own(tools):
+    found = fused(tools, lambda x, w: nd.softmax(nd.matmul(x, w)), tensor(4, 4), tensor(4, 4))
+    assert found == [["matmul"], ["softmax"]]
+
+
+def test_reductions_over_different_axes_are_apart(tools):
+    def body(x):
+        rows = nd.div(x, nd.sum(x, axes=(1,), keepdims=True))
+        return nd.div(rows, nd.sum(rows, axes=(0,), keepdims=True))
+
+    assert len(fused(tools, body, tensor(4, 8))) == 2
+
+
+def test_pooling_takes_the_pointwise_ops_after_it(tools):
+    found = fused(tools, lambda x: nd.relu(nd.max_pool(nd.exp(x), kernel=(2, 2))), tensor(1, 2, 4, 4))
+    assert found == [["exp"], ["max_pool", "relu"]]
+
+
+def test_a_diamond_is_one_kernel(tools):
+    def body(x):
+        y = nd.exp(x)
+        return nd.add(nd.neg(y), nd.abs(y))
+
+    (ops,) = fused(tools, body, tensor(4))
+    assert sorted(ops) == ["abs", "add", "exp", "neg"]
+
+
+def test_nothing_is_fused_around_what_stands_between(tools):
+    """exp -> matmul -> add, and exp -> add: exp and add in one kernel would need the matmul in their middle."""
+
+    def body(x):
+        y = nd.exp(x)
+        return nd.add(nd.matmul(y, y), y)
+
+    assert fused(tools, body, tensor(4, 4)) == [["exp"], ["matmul", "add"]]
+
+
+def test_a_costly_op_is_not_repeated_for_every_row(tools):
+    found = fused(tools, lambda x, b: nd.add(x, nd.exp(b)), tensor(64, 8), tensor(8))
+    assert found == [["exp"], ["broadcast_to", "add"]]
+
+
+def test_a_costly_op_of_the_row_is_hoisted_and_so_may_be_fused(tools):
+    found = fused(tools, lambda x, b: nd.add(x, nd.exp(b)), tensor(8, 64), tensor(8, 1))
+    assert found == [["exp", "broadcast_to", "add"]]
+
+
+def test_a_reduction_is_never_computed_twice(tools):
+    def body(x):
+        total = nd.sum(x, axes=(1,))
+        return nd.add(nd.reshape(total, shape=(4, 1)), nd.reshape(total, shape=(1, 4)))
+
+    assert len(fused(tools, body, tensor(4, 8))) == 2
+
+
+def test_a_view_that_is_returned_is_a_copy_and_not_an_input_of_others(tools):
+    module = tools.make(lambda x: (nd.transpose(x), nd.exp(nd.transpose(x))), tensor(3, 4))
+    regions = tools.regions(tools.passes(module, "fuse"))
+    assert all(region.operands == (module_arg(region),) for region in regions)
+
+
+def module_arg(region):
+    return region.parent.args[0]
+
+
+def test_inputs_come_in_the_order_of_their_first_use(tools):
+    def body(a, b, c):
+        return nd.add(nd.mul(c, a), nd.sub(b, a))
+
+    (region,) = tools.regions(tools.passes(tools.make(body, *[tensor(4)] * 3), "fuse"))
+    assert [value.name for value in region.operands] == ["x2", "x0", "x1"]
+
+
+def test_constants_are_made_inside_of_each_kernel(tools):
+    table = np.arange(4, dtype=np.float32)
+    found = fused(tools, lambda x: nd.matmul(nd.add(x, table), nd.reshape(table, shape=(4, 1))), tensor(4, 4))
+    assert found == [["constant", "broadcast_to", "add"], ["constant", "reshape", "matmul"]]
+
+
+def test_a_composite_of_several_kernels_is_written_out(tools):
+    def body(x):
+        return nd.softmax(nd.layer_norm(x, axes=(0,)), axis=1)
+
+    assert fused(tools, body, tensor(4, 8)) == [["layer_norm"], ["softmax"]]
+
+
+def test_regions_that_are_there_stay_as_they_are(tools):
+    text = to_text(tools.passes(tools.make(lambda x: nd.exp(nd.neg(x)), tensor(4)), "fuse{max-ops=1}"))
+    assert to_text(tools.passes(parse(text), "fuse")) == text
+
+
+def test_dynamic_shapes_are_refused_with_the_remedy(tools):
+    module = tools.make(lambda x: nd.exp(x), TensorType((None, 4), F32))
+    with pytest.raises(DlirError, match="static shapes") as caught:
+        tools.passes(module, "fuse")
+    assert "bind-shapes" in (caught.value.diagnostics[0].hint or "")
+
+
+def test_the_limit_of_ops_holds(tools):
+    def body(x):
+        for _ in range(10):
+            x = nd.neg(x)
+        return x
+
+    assert [len(ops) for ops in fused(tools, body, tensor(4), pipeline="fuse{max-ops=4}")] == [4, 4, 2]
+
+
+def test_the_limit_of_buffers_holds(tools):
+    def body(*xs):
+        total = xs[0]
+        for x in xs[1:]:
+            total = nd.add(total, x)
+        return total
+
+    module = tools.passes(tools.make(body, *[tensor(4)] * 8), "fuse{max-buffers=4}")
+    assert all(len(region.operands) + len(region.results) <= 4 for region in tools.regions(module))
+
+
+@pytest.mark.parametrize(
+    ("body", "names", "reason"),
+    [
+        (lambda x: nd.exp(nd.neg(x)), ("neg", "exp"), None),
+        (lambda x: nd.exp(nd.abs(nd.neg(x))), ("neg", "exp"), "'nd.abs' stands between"),
+        (lambda x: nd.matmul(nd.exp(x), x), ("exp", "matmul"), "computed again for each tile"),
+        (lambda x: nd.sum(nd.matmul(x, x)), ("matmul", "sum"), "needs the whole result"),
+        (lambda x: nd.max(nd.div(x, nd.sum(x, axes=(0,), keepdims=True)), axes=(1,)), ("sum", "div"), None),
+    ],
+)
+def test_why_not_fused_says_why(tools, body, names, reason):
+    ops = {op.name: op for op in tools.make(body, tensor(4, 4)).walk()}
+    found = why_not_fused(*[ops[f"nd.{name}"] for name in names])
+    assert found is None if reason is None else reason in (found or "")
+
+
+def test_fusing_is_deterministic(tools):
+    def body(x, y):
+        a, b = nd.exp(x), nd.sum(y, axes=(1,), keepdims=True)
+        return nd.add(nd.mul(a, b), nd.max(a, axes=(1,), keepdims=True)), nd.softmax(nd.add(a, y))
+
+    texts = {to_text(tools.passes(tools.make(body, tensor(4, 8), tensor(4, 8)), "fuse")) for _ in range(3)}
+    assert len(texts) == 1
