@@ -244,7 +244,7 @@ class Op(Operation):
             else:
                 raise DlirError(f"'{cls.op_name}' needs operand '{spec.name}'", current_location())
         if position < len(operands):
-            raise DlirError(f"'{cls.op_name}' takes {cls.schema()._arity()}, got {len(operands)}", current_location())
+            raise DlirError(f"'{cls.op_name}' takes {cls.schema().arity()}, got {len(operands)}", current_location())
         return groups
 
     @classmethod

@@ -155,10 +155,11 @@ class Schema:
         free = count - sum(spec.kind == "one" for spec in specs)
         flexible = next((spec for spec in specs if spec.kind != "one"), None)
         if free < 0 or (flexible is None and free) or (flexible and flexible.kind == "optional" and free > 1):
-            raise InferError(f"takes {self._arity()}, got {count}")
+            raise InferError(f"takes {self.arity()}, got {count}")
         return [free if spec.kind != "one" else 1 for spec in specs]
 
-    def _arity(self) -> str:
+    def arity(self) -> str:
+        """How many operands, in words: ``2 operands (a, b)``."""
         names = f" ({self.signature()})" if self.operands else ""
         least = sum(spec.kind == "one" for spec in self.operands)
         most = least + sum(spec.kind == "optional" for spec in self.operands)

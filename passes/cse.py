@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlir.ir.core import Block, Operation, Region
-from dlir.ir.dialects.builtin import Module
 from dlir.ir.dominance import DominatorTree, dominator_tree
 from dlir.ir.effects import effects_of
 from dlir.ir.location import fuse_locations
@@ -19,9 +18,11 @@ from dlir.passes.manager import Pass
 class CommonSubexpressions(Pass, name="cse"):
     """Compute each expression once: an op equal to one that dominates it is replaced by that one."""
 
-    def run(self, module: Module) -> None:
+    runs_on_functions = True
+
+    def run(self, root: Operation) -> None:
         walk = _Walk()
-        walk.enter_regions(module)
+        walk.enter_regions(root)
         while walk.stack:
             walk.stack.pop()()
         self.stats["merged"] = walk.merged

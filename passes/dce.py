@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dlir.ir.core import Operation
-from dlir.ir.dialects.builtin import Module
 from dlir.ir.effects import is_removable
 from dlir.passes.manager import Pass
 
@@ -14,9 +13,11 @@ from dlir.passes.manager import Pass
 class DeadCode(Pass, name="dce"):
     """Remove ops whose results nobody uses and that do nothing else."""
 
-    def run(self, module: Module) -> None:
+    runs_on_functions = True
+
+    def run(self, root: Operation) -> None:
         # Backwards, and inner ops before outer ones that stand above them: a user is always met before what it uses.
-        stack: list[Operation | None] = [module]
+        stack = [block.last for region in root.regions for block in region.blocks]
         while stack:
             op = stack.pop()
             while op is not None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from dlir.ir.builder import before
-from dlir.ir.core import Operation
+from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.dialects.decompose import decompose_op
 from dlir.ir.dialects.nn.base import Layer
+from dlir.ir.op import spread_groups
+from dlir.passes.conversion import (
+    ConversionRewriter,
+    ConversionTarget,
+    NoMatch,
+    apply_partial_conversion,
+    conversion,
+)
+from dlir.passes.conversion.pattern import Answer
 from dlir.passes.manager import Pass
 
 
@@ -19,22 +27,18 @@ class LowerNn(Pass, name="lower-nn"):
     stay."""
 
     def run(self, module: Module) -> None:
-        layers = deque(op for op in module.walk() if is_layer(op))
-        while layers:
-            op = layers.popleft()
-            assert isinstance(op, Layer)
-            previous = op.previous
-            with before(op):
-                values = decompose_op(op)
-            made = op.previous
-            op.replace_by(values)
-            self.stats["lowered"] += 1
-            # A layer may be defined by smaller layers.
-            while made is not None and made is not previous:
-                layers += [inner for inner in made.walk() if is_layer(inner)]
-                made = made.previous
+        target = ConversionTarget()
+        target.mark_unknown_op_dynamically_legal(lambda op: not isinstance(op, Layer), "layers may not stay")
+        target.add_illegal_dialect("nn")
+        fired = apply_partial_conversion(module, target, [decompose_layer])
+        self.stats["lowered"] = fired.total()
 
 
-def is_layer(op: Operation) -> bool:
-    """Whether `op` is a layer: it has a definition in smaller ops, and is no array op itself."""
-    return isinstance(op, Layer)
+@conversion()
+def decompose_layer(op: Operation, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
+    """A layer becomes its definition in smaller ops, which may be layers again."""
+    if not isinstance(op, Layer):
+        return NoMatch("only a layer has a definition in smaller ops")
+    schema = op.schema()
+    groups: list[Any] = schema.group(operands, op.get("operandSegmentSizes"))
+    return type(op).decompose(*spread_groups(schema, groups), **op.keywords)

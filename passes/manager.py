@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.tables import Table, unknown
@@ -34,6 +35,8 @@ class Pass:
     """Base of all passes.  `stats` counts what the pass did in this run."""
 
     name: ClassVar[str] = ""
+    #: Whether `run` may be given a function instead of the module, as ``func(...)`` in a pipeline does.
+    runs_on_functions: ClassVar[bool] = False
     stats: Counter[str]
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
@@ -41,7 +44,7 @@ class Pass:
         if name:
             cls.name = name
 
-    def run(self, module: Module) -> None:
+    def run(self, module: Any) -> None:
         """Change `module` in place."""
         raise TypeError(f"pass '{self.name}' does not define run")
 
@@ -56,9 +59,11 @@ class Pass:
         return self.name + ("{" + " ".join(parts) + "}" if parts else "")
 
 
-def option(default: Any, help: str, least: int | None = None, choices: Sequence[str] = ()) -> Any:
+def option(
+    default: Any, help: str, least: float | None = None, most: float | None = None, choices: Sequence[str] = ()
+) -> Any:
     """A field that is an option: its default, one line of help, and what it may be."""
-    return field(default=default, metadata={"help": help, "least": least, "choices": tuple(choices)})
+    return field(default=default, metadata={"help": help, "least": least, "most": most, "choices": tuple(choices)})
 
 
 #: Pass name -> the module that defines it, in the order of the default pipeline.
@@ -93,102 +98,29 @@ def find_pass(name: str) -> type[Pass]:
     raise DlirError(f"{PASSES.source(name)} does not define pass '{name}'")
 
 
-# ---------------------------------------------------------------- textual pipelines
-
-
-def parse_pipeline(text: str) -> list[Pass]:
-    """The passes that a pipeline text names; DlirError that says which word is wrong."""
-    return [_make_pass(name, options) for name, options in split_pipeline(text)]
-
-
-def split_pipeline(text: str) -> list[tuple[str, str]]:
-    """``"a,b{x=1 y=2},c"`` as ``[("a", ""), ("b", "x=1 y=2"), ("c", "")]``."""
-    items: list[tuple[str, str]] = []
-    start = position = 0
-    while position <= len(text):
-        char = text[position : position + 1]
-        if char == "{":
-            close = text.find("}", position)
-            if close < 0:
-                raise DlirError(f"the pipeline's '{{' after '{text[start:position].strip()}' is never closed")
-            following = text[close + 1 :].lstrip()
-            if following and following[0] != ",":
-                raise DlirError(f"expected ',' after '{text[start : close + 1].strip()}' in the pipeline")
-            items.append((text[start:position].strip(), text[position + 1 : close]))
-            position = len(text) - len(following) + 1
-            start = position
-            if not following:
-                break
-        elif char in (",", ""):
-            name = text[start:position].strip()
-            if name:
-                items.append((name, ""))
-            elif char == "," or (items and text.rstrip().endswith(",")):
-                raise DlirError("a pass name is missing in the pipeline", hint="remove the extra ','")
-            position += 1
-            start = position
-        elif char == "}":
-            raise DlirError(f"the pipeline has a '}}' with no '{{' after '{text[start:position].strip()}'")
-        else:
-            position += 1
-    return items
-
-
-def _make_pass(name: str, options: str) -> Pass:
-    cls = find_pass(name)
-    fields = {item.name.replace("_", "-"): item for item in dataclasses.fields(typing.cast(Any, cls))}
-    hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {}
-    for word in options.replace(",", " ").split():
-        key, equals, text = word.partition("=")
-        if key not in fields:
-            known = ", ".join(fields) or "none"
-            hint = did_you_mean(key, fields) or f"options of '{name}': {known}"
-            raise DlirError(f"pass '{name}' has no option '{key}'", hint=hint)
-        if fields[key].name in values:
-            raise DlirError(f"option '{key}' of pass '{name}' is given twice")
-        item = fields[key]
-        values[item.name] = _convert(name, item, hints[item.name], text if equals else None)
-    return cls(**values)
-
-
-def _convert(name: str, item: Any, hint: Any, text: str | None) -> Any:
-    key = item.name.replace("_", "-")
-    if hint is bool:
-        if text in (None, "true", "1"):
-            return True
-        if text in ("false", "0"):
-            return False
-        raise DlirError(f"option '{key}' of pass '{name}' must be true or false, got '{text}'")
-    if text is None:
-        raise DlirError(f"option '{key}' of pass '{name}' needs a value")
-    if hint is str:
-        choices = item.metadata.get("choices", ())
-        if choices and text not in choices:
-            listed = ", ".join(choices)
-            raise DlirError(f"option '{key}' of pass '{name}' must be one of {listed}; got '{text}'")
-        return text
-    try:
-        value = hint(text)
-    except ValueError:
-        raise DlirError(f"option '{key}' of pass '{name}' must be of type {hint.__name__}, got '{text}'") from None
-    least = item.metadata.get("least")
-    if least is not None and value < least:
-        raise DlirError(f"option '{key}' of pass '{name}' must be at least {least}, got {text}")
-    return value
-
-
 # ---------------------------------------------------------------- running
 
 
 @dataclass
+class Nested(Pass):
+    """Passes that run on one function after the other: ``func(...)`` in a pipeline."""
+
+    passes: list[Pass]
+    name: ClassVar[str] = "func"
+
+    def __str__(self) -> str:
+        return f"func({','.join(map(str, self.passes))})"
+
+
+@dataclass
 class Timing:
-    """Seconds that one pass took, and the ops before and after it."""
+    """Seconds that one pass took, and the ops before and after it; `depth` counts the func(...) around it."""
 
     name: str
     seconds: float
     ops_before: int
     ops_after: int
+    depth: int = 0
 
 
 @dataclass
@@ -201,13 +133,15 @@ class PassManager:
 
     passes: list[Pass]
     verify_each: bool = True
-    before: Callable[[Pass, Module], None] | None = None
-    after: Callable[[Pass, Module], None] | None = None
+    before: Callable[[Pass, Any], None] | None = None
+    after: Callable[[Pass, Any], None] | None = None
     timings: list[Timing] = field(default_factory=list)
 
     @classmethod
     def from_text(cls, text: str, **options: Any) -> PassManager:
         """A manager for a textual pipeline."""
+        from dlir.passes.pipeline_text import parse_pipeline
+
         return cls(parse_pipeline(text), **options)
 
     def run(self, module: Module) -> Module:
@@ -221,16 +155,34 @@ class PassManager:
         item.stats = Counter()
         if self.before is not None:
             self.before(item, module)
-        ops = _count_ops(module)
+        timing = Timing(str(item), 0.0, _count_ops(module), 0)
+        self.timings.append(timing)
         start = time.perf_counter()
-        item.run(module)
-        self.timings.append(Timing(str(item), time.perf_counter() - start, ops, _count_ops(module)))
+        if isinstance(item, Nested):
+            self._run_nested(item, module)
+        else:
+            item.run(module)
+        timing.seconds = time.perf_counter() - start
+        timing.ops_after = _count_ops(module)
         if self.after is not None:
             self.after(item, module)
         if self.verify_each:
             problems = verify(module)
             if problems:
                 raise BrokenModule(item, problems)
+
+    def _run_nested(self, nested: Nested, module: Module) -> None:
+        timings = [Timing(str(item), 0.0, 0, 0, depth=1) for item in nested.passes]
+        self.timings += timings
+        for item in nested.passes:
+            item.stats = Counter()
+        for function in [op for op in module.body.ops if op.name == "func.func"]:
+            for item, timing in zip(nested.passes, timings, strict=True):
+                timing.ops_before += _count_ops(function)
+                start = time.perf_counter()
+                item.run(function)
+                timing.seconds += time.perf_counter() - start
+                timing.ops_after += _count_ops(function)
 
     def __str__(self) -> str:
         return ",".join(map(str, self.passes))
@@ -245,5 +197,5 @@ class BrokenModule(Exception):
         super().__init__(f"pass '{item.name}' made the module invalid: " + "; ".join(map(str, self.problems[:3])))
 
 
-def _count_ops(module: Module) -> int:
-    return sum(1 for _ in module.walk())
+def _count_ops(root: Operation) -> int:
+    return sum(1 for _ in root.walk())

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dlir.ir.attributes import UNIT, DenseArrayAttr, StringAttr
-from dlir.ir.builder import at_start, before
+from dlir.ir.builder import before
 from dlir.ir.core import Block, Operation, Region, Value
 from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.builtin import Module
@@ -162,7 +162,7 @@ def _make_one_item(function: Func, low: Value, high: Value) -> None:
             op.detach()
             item.owner.append(op)
 
-    with at_start(function.body):
+    with before(function.body.terminator):
         for_loop(low, high, 1, [], body)
 
 

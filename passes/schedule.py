@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.errors import DlirError
 from dlir.passes.kernels.choose import choose_schedule
 from dlir.passes.manager import Pass, option
+from dlir.passes.targets import cpu
 
 
 @dataclass
@@ -15,11 +17,14 @@ class Schedule(Pass, name="schedule"):
     """Choose how each kernel iterates on a target: its `schedule` and `tile`.  What the text states stays."""
 
     target: str = option("cpu", "the machine to choose for", choices=("cpu", "cuda"))
+    vector_bytes: int = option(0, "bytes of a CPU's vector registers: 16, 32 or 64; 0: as on this machine", least=0)
 
     def run(self, module: Module) -> None:
+        if self.vector_bytes not in (0, *cpu.TILE_VECTORS):
+            raise DlirError(f"option 'vector-bytes' must be 0, 16, 32 or 64, got {self.vector_bytes}")
         for op in module.walk():
             if isinstance(op, KernelRegion) and op["schedule"] is None:
-                schedule, tile = choose_schedule(op, self.target)
+                schedule, tile = choose_schedule(op, self.target, self.vector_bytes)
                 op.set("schedule", schedule)
                 op.set("tile", tile or None)
                 self.stats[schedule] += 1

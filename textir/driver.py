@@ -65,6 +65,9 @@ class Driver:
         return found
 
 
+#: Brackets that an op in the innermost region needs, and the module that may be put around a text.
+_LEEWAY = 8
+
 _OPENERS = {re.escape(bracket) for bracket in ("(", "[", "{", "<", "<{")}
 
 
@@ -114,9 +117,9 @@ class Parser:
         length = len(self._stack)
         if length >= self._check_at:
             depth = sum(state in self.driver.open_states for state in self._stack)
-            if depth >= MAX_DEPTH:
+            if depth >= MAX_DEPTH + _LEEWAY:
                 raise TooDeep(start)
-            self._check_at = length + MAX_DEPTH - depth
+            self._check_at = length + MAX_DEPTH + _LEEWAY - depth
         return text, start
 
     def run(self, start: str, position: int, end: int) -> Any:

@@ -114,6 +114,8 @@ def _special(expected: set[str], word: str, before: str) -> tuple[str, str | Non
     if "COLON" in expected and expected <= _AFTER_GENERIC:
         what = f"'{word[:40]}'" if word else "end of the text"
         return f"unexpected {what}, expected ': (operand types) -> result types'", None
+    if word.startswith("%") and "OPNAME" in expected:
+        return f"'{word}' is not an operation", "a result is written '%x =', several are '%x, %y =' or '%r:2 ='"
     is_word = re.fullmatch(r"[A-Za-z_][\w$.]*", word, re.ASCII) is not None
     if is_word and "DIM" in expected and expected >= _TYPE_START:
         return f"unknown element type '{word}'", did_you_mean(word, _TYPE_WORDS)

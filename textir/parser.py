@@ -56,7 +56,7 @@ def parse(text: str, file: str = "<input>") -> Any:
 
     A text that holds anything but one module gets a module around it.  DlirError holds all mistakes that were found.
     """
-    return parse_source(Source(file, text))[0]
+    return parse_source(Source(file, text.removeprefix("\ufeff")))[0]
 
 
 def parse_file(

@@ -42,16 +42,17 @@ class _Recovery:
 
     def errors(self) -> Iterator[Diagnostic]:
         position = 0
-        tried = -1
+        previous = -1
         for _ in range(MAX_ERRORS):
             failed = self._run(position)
             if failed is None:
                 return
-            yield self._diagnostic(failed)
-            position = self._resume_at(failed, tried)
+            if failed != previous:
+                yield self._diagnostic(failed)
+            position = self._resume_at(failed, again=failed == previous)
             if position < 0:
                 return
-            tried = position
+            previous = failed
 
     def _run(self, position: int) -> int | None:
         """Read on from `position`; the offset of the first token that does not fit, or None at the end."""
@@ -115,7 +116,7 @@ class _Recovery:
         found = _CULPRIT.match(self.text, offset)
         word = found[0] if found else ""
         expected = self._expected()
-        message, hint = describe(expected, word, self.text[:offset][-200:])
+        message, hint = describe(expected, word, self.text[max(offset - 200, 0) : offset])
         notes = []
         start, end = offset, offset + max(len(word), 1)
         if not word:
@@ -123,19 +124,22 @@ class _Recovery:
             if opened is not None:
                 notes.append(Note("the region that is not closed starts here", self.source.location(opened)))
         before = len(self.text[:offset].rstrip())
-        starts_anew = "OPNAME" in expected and message.startswith(f"'{word}' is not")
-        if not starts_anew and "\n" in self.text[before:offset] and "//" not in self.text[self.text.rfind("\n", 0, before) + 1 : before]:
-            # The next thing stands on a new line: point just behind what it should have followed.
+        line = self.text[self.text.rfind("\n", 0, before) + 1 : before]
+        if "\n" in self.text[before:offset] and "OPNAME" not in expected and "//" not in line:
+            # Something is missing in front of a new line: point just behind what it should have followed.
             start, end = before, before + 1
         return Diagnostic(message, self.source.location(start, end), notes=notes, hint=hint)
 
     # ------------------------------------------------------------ going on
 
-    def _resume_at(self, failed: int, tried: int) -> int:
-        """Where to read on after an error, with the stack made to fit; -1 if nowhere."""
-        found = _RESUME.search(self.text, max(self.text.rfind("\n", 0, failed), 0))
-        if found is not None and (found.end() < failed or found.end() == tried):
-            found = _RESUME.search(self.text, max(failed, tried) + (found.end() == tried))
+    def _resume_at(self, failed: int, again: bool) -> int:
+        """Where to read on after an error, with the stack made to fit; -1 if nowhere.
+
+        That is the place of the error itself if a line starts there, but not `again`.
+        """
+        found = _RESUME.search(self.text, failed if again else max(self.text.rfind("\n", 0, failed), 0))
+        if found is not None and found.end() < failed:
+            found = _RESUME.search(self.text, failed)
         if found is None or failed >= len(self.text):
             return -1
         wanted = {"}": "RBRACE", "^": "BLOCK_ID"}.get(self.text[found.end()], "RESULTS")

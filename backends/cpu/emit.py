@@ -182,7 +182,7 @@ class ModuleEmitter:
             f.do(f"store ptr {pointer}, ptr {slot}")
         passed = pointers[:arguments] + pointers[arguments + len(self._slots) :]
         f.do(f"call void {symbol}({', '.join(f'ptr {pointer}' for pointer in passed)})")
-        f.do("ret void")
+        f.return_()
         return f.text(f"define void @{ENTRY}(ptr noalias %table) #0")
 
     def _embedded_arrays(self) -> list[str]:
@@ -221,12 +221,12 @@ def _parameter_type(function: Func, type_: object, may_alias: bool) -> str:
 
 def _return(f: FunctionEmitter, types: list[str], values: list[str]) -> None:
     if not types:
-        f.do("ret void")
+        f.return_()
         return
     if len(values) == 1:
-        f.do(f"ret {values[0]}")
+        f.return_(f"ret {values[0]}")
         return
     struct, packed = f"{{ {', '.join(types)} }}", "poison"
     for index, value in enumerate(values):
         packed = f.emit(f"insertvalue {struct} {packed}, {value}, {index}")
-    f.do(f"ret {struct} {packed}")
+    f.return_(f"ret {struct} {packed}")

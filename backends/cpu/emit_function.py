@@ -16,6 +16,9 @@ from dlir.ir.errors import DlirError
 if TYPE_CHECKING:
     from dlir.backends.cpu.emit import ModuleEmitter
 
+#: The stack of a thread has some megabytes, of which the caller needs some.
+MAX_FRAME_BYTES = 256 << 10
+
 Regions = Generator[Block, Operation, None]
 Handler = Callable[["FunctionEmitter", Any], Regions | None]
 
@@ -30,7 +33,9 @@ class FunctionEmitter:
         self.names: dict[Value, str] = {}
         self.label = "entry"
         self._lines: list[str] = []
-        self._stack_slots: list[str] = []
+        self._local_memory: list[str] = []
+        self._heap: list[str] = []
+        self._frame_bytes = 0
         self._counter = 0
 
     # ------------------------------------------------------------ values
@@ -61,11 +66,28 @@ class FunctionEmitter:
         """Append an instruction without a result."""
         self._lines.append(f"  {instruction}")
 
-    def stack_slot(self, type_: str, alignment: int) -> str:
-        """Memory in the function's frame.  It is taken once, at entry, wherever in the function the request stands."""
+    def local_memory(self, type_: str, nbytes: int, alignment: int) -> str:
+        """Memory until the function returns, taken once, at entry, wherever in the function the request stands.
+
+        It is in the stack frame while that is small, and else on the heap: the stacks of threads are.
+        """
         name = self.fresh()
-        self._stack_slots.append(f"  {name} = alloca {type_}, align {alignment}")
+        self._frame_bytes += nbytes
+        if self._frame_bytes <= MAX_FRAME_BYTES:
+            self._local_memory.append(f"  {name} = alloca {type_}, align {alignment}")
+            return name
+        self._frame_bytes -= nbytes
+        self.module.declare("declare ptr @aligned_alloc(i64, i64)")
+        size = -(-nbytes // alignment) * alignment
+        self._local_memory.append(f"  {name} = call ptr @aligned_alloc(i64 {alignment}, i64 {size})")
+        self._heap.append(name)
         return name
+
+    def return_(self, instruction: str = "ret void") -> None:
+        """End the function."""
+        for name in self._heap:
+            self.call("void", "@free", [("ptr", name)])
+        self.do(instruction)
 
     def call(self, type_: str, symbol: str, arguments: Iterable[tuple[str, str]], value: Value | None = None) -> str:
         """A call of an external function or intrinsic, which is declared by the types of its arguments."""
@@ -131,4 +153,4 @@ class FunctionEmitter:
 
     def text(self, head: str) -> str:
         """The whole definition; `head` is what stands before the brace."""
-        return "\n".join([f"{head} {{", "entry:", *self._stack_slots, *filter(None, self._lines), "}", ""])
+        return "\n".join([f"{head} {{", "entry:", *self._local_memory, *filter(None, self._lines), "}", ""])

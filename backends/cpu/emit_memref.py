@@ -96,7 +96,8 @@ def _copy(f: FunctionEmitter, op: Operation) -> None:
 def _alloca(f: FunctionEmitter, op: Operation) -> None:
     type_ = static_memref(op, op.result)
     alignment = op.get("alignment") or ALIGNMENT
-    f.names[op.result] = f.stack_slot(f"[{type_.size} x {stored_type(type_.dtype)}]", alignment)
+    array = f"[{type_.size} x {stored_type(type_.dtype)}]"
+    f.names[op.result] = f.local_memory(array, type_.nbytes, alignment)
 
 
 def _alloc(f: FunctionEmitter, op: Operation) -> None:

@@ -174,7 +174,7 @@ def _run_by_threads(f: FunctionEmitter, op: Parallel) -> None:
     total = counts[0]
     for count in counts[1:]:
         total = f.emit(f"mul i64 {total}, {count}")
-    context = f.stack_slot(struct, 8)
+    context = f.local_memory(struct, 8 * len(types), 8)
     for index, value in enumerate(captured):
         field = f.emit(f"getelementptr inbounds {struct}, ptr {context}, i64 0, i32 {index}")
         f.do(f"store {f.typed(value)}, ptr {field}")
@@ -201,7 +201,7 @@ def _outline(f: FunctionEmitter, op: Parallel, captured: Sequence[Value], struct
         offset = body.emit(f"mul nsw i64 {number}, {body.name(step)}")
         body.emit(f"add nsw i64 {body.name(lower)}, {offset}", op.counters[position])
     body.run(op.body)
-    body.do("ret void")
+    body.return_()
     return f.module.add_function(
         "parallel", lambda symbol: body.text(f"define internal void {symbol}(ptr %context, i64 %t) #0")
     )

@@ -129,11 +129,6 @@ def object_code(ir: str, cache: ArtifactCache | None = None) -> bytes:
     return code
 
 
-def assembly(ir: str) -> str:
-    """The assembly text of `ir` for this CPU, for people to read."""
-    return _host().machine.emit_assembly(optimised(ir))
-
-
 def link(code: bytes, exports: Iterable[str], imports: Mapping[str, int] | None = None) -> Library:
     """Load an object; `imports` gives addresses to symbols that are not those of the process (libc, libm, Python)."""
     host = _host()

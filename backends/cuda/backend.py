@@ -12,6 +12,7 @@ from dlir.backends.executable import signature_of
 from dlir.backends.global_arrays import Weights
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import find_function
+from dlir.ir.errors import DlirError
 
 
 def load(module: Module, entry: str, weights: Weights | None) -> Executable:
@@ -29,5 +30,8 @@ def load_on(make_device: Callable[[str], Memory], module: Module, entry: str, we
 
 
 def emit(module: Module, entry: str) -> str:
-    """The CUDA C text of the module's kernels."""
-    return emit_kernels(module).text
+    """The CUDA C text of the module's kernels; DlirError if it has none."""
+    source = emit_kernels(module)
+    if not source.names:
+        raise DlirError("the module has no GPU kernels", hint="lower it with --target=cuda -O2, or map{target=cuda}")
+    return source.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +23,9 @@ class Memory(Device, Protocol):
 
     #: Whether the arena and temporaries of one call serve the next one, or each call gets new ones.
     reuses_memory: bool
+
+    def active(self) -> AbstractContextManager[Any]:
+        """A context in which arrays are made and kernels run on this device."""
 
     def is_native(self, value: Any) -> bool:
         """Whether `value` is an array in the device's memory."""
@@ -72,15 +76,16 @@ class Executable:
         values = self.signature.arrange(arrays, named)
         native = [self._device.is_native(value) for value in values]
         targets = None if out is None else self._check_out(out)
-        inputs = self._inputs(values, native)
-        with self._lock:
-            results = self._run(inputs)
-        if targets is not None:
-            return self._copy_out(results, targets)
-        if any(native):
-            return tuple(results)
-        types = self.signature.results
-        return tuple(self._device.download(array, numpy_dtype(type_)) for array, type_ in zip(results, types))
+        with self._device.active():
+            inputs = self._inputs(values, native)
+            with self._lock:
+                results = self._run(inputs)
+            if targets is not None:
+                return self._copy_out(results, targets)
+            if any(native):
+                return tuple(results)
+            types = self.signature.results
+            return tuple(self._device.download(array, numpy_dtype(type_)) for array, type_ in zip(results, types))
 
     # ------------------------------------------------------------ inputs
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Hashable, Sequence
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -30,18 +29,17 @@ def import_cupy() -> Any:
 
 
 class CupyDevice:
-    """The current GPU, with the kernels of one translation unit."""
+    """The GPU that is current when this is made, with the kernels of one translation unit."""
 
     reuses_memory = True
 
     def __init__(self, source: str) -> None:
         self._cupy = import_cupy()
-        image = nvrtc.compile_cubin(source, architecture(self._cupy.cuda.Device().compute_capability)).image
-        with tempfile.TemporaryDirectory(prefix="dlir-cuda-") as folder:
-            path = Path(folder, "kernels.cubin")
-            path.write_bytes(image)
-            self._module = self._cupy.RawModule(path=str(path))
-            self._module.compile()
+        self._device = self._cupy.cuda.Device()
+        image = nvrtc.compile_cubin(source, architecture(self._device.compute_capability)).image
+        # What RawModule does, from memory instead of a file.
+        self._module = self._cupy.cuda.Module()
+        self._module.load(image)
         self._kernels: dict[str, Any] = {}
 
     # ------------------------------------------------------------ running
@@ -52,6 +50,10 @@ class CupyDevice:
         if kernel is None:
             kernel = self._kernels[step.kernel] = self._module.get_function(step.kernel)
         kernel(step.grid, step.block, tuple(arrays))
+
+    def active(self) -> AbstractContextManager[Any]:
+        """Within this context the GPU is the current one."""
+        return self._device
 
     def copy(self, source: Any, target: Any) -> None:
         """Copy on the current stream."""
@@ -69,6 +71,8 @@ class CupyDevice:
 
     def is_native(self, value: Any) -> bool:
         """Whether `value` lies on a GPU."""
+        if isinstance(value, self._cupy.ndarray):
+            return True
         if isinstance(value, np.ndarray | np.generic | bool | int | float | list | tuple):
             return False
         if hasattr(value, "__cuda_array_interface__"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,9 @@ class SimDevice:
         """Run a kernel; KernelFault for what it does wrong."""
         kernel = self._module.kernel(step.kernel)
         kernel(step.grid, step.block, arrays, order=self._order, seed=self._seed)
+
+    def active(self) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     def copy(self, source: Any, target: Any) -> None:
         target[...] = source

@@ -60,6 +60,11 @@ class TypeConverter:
         """Whether the types of all operands and results of `op` stay as they are."""
         return self.is_legal(*op.operand_types, *op.result_types)
 
+    @property
+    def has_source(self) -> bool:
+        """Whether there is more than a cast to go back to an old type."""
+        return bool(self._source)
+
     def to_source(self, value: Value, type: Type) -> Value:
         """`value`, which was converted, as the old type `type`; made at the insertion point."""
         return _materialize(self._source, value, type)

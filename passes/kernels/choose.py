@@ -9,16 +9,16 @@ from dlir.passes.kernels.expand import expand_all
 from dlir.passes.kernels.plan import Unfit, plan_kernel
 from dlir.passes.targets import cpu, cuda
 
-_TARGETS = {"cpu": cpu.choose, "cuda": cuda.choose}
+def choose_schedule(region: KernelRegion, target: str, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
+    """The schedule and tile of a region for a target; DlirError if it cannot be one kernel.
 
-
-def choose_schedule(region: KernelRegion, target: str) -> tuple[str, tuple[int, ...]]:
-    """The schedule and tile of a region for a target; DlirError if it cannot be one kernel."""
+    `vector_bytes` is the size of a CPU's vector registers; 0 for that of this machine.
+    """
     copy = clone(region)
     try:
         expand_all(copy.body)
         plan = plan_kernel(copy.body.terminator.operands, lambda op: True)
-        return _TARGETS[target](plan)
+        return cuda.choose(plan) if target == "cuda" else cpu.choose(plan, vector_bytes)
     except Unfit as reason:
         raise DlirError(f"this region cannot be one kernel: {reason}", region.location) from None
     finally:

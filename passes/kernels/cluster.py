@@ -1,8 +1,8 @@
 """Grouping the array ops of a block into kernels.
 
-Every op starts as a cluster of its own.  Clusters are merged along producer-consumer edges, in program order, whenever the
-result is still one kernel (`Shadow.plan`), nothing outside stands between them, and no costly op is computed far more often
-than before.  Views and constants belong to no cluster: every kernel makes those that it needs.
+Every op starts as a cluster of its own.  Clusters are merged along producer-consumer edges, in program order, and then where
+they read the same large value, whenever the result is still one kernel (`Shadow.plan`), nothing outside stands between
+them, and no costly op is computed far more often than before.  Views and constants belong to no cluster: every kernel makes those that it needs.
 """
 
 from __future__ import annotations
@@ -60,12 +60,40 @@ class Clustering:
         """Merge until nothing more can be."""
         if self.max_ops <= 1:
             return
-        changed = True
-        while changed:
-            changed = False
-            for op in list(self.cluster_of):
-                for producer in self._producers(op):
-                    changed |= self._try_merge(producer, self.cluster_of[op])
+        while self._merge_chains() or self._merge_siblings():
+            pass
+
+    def _merge_chains(self) -> bool:
+        """Merge what computes a value with what uses it, wherever that is possible; whether anything was merged."""
+        changed = False
+        for op in list(self.cluster_of):
+            for producer in list(self._producers(op)):
+                changed |= self._try_merge(producer, self.cluster_of[op])
+        return changed
+
+    def _merge_siblings(self) -> bool:
+        """Merge clusters that read the same large value, which is then read once; whether anything was merged."""
+        readers: dict[Value, dict[Operation, None]] = {}
+        for op in self.cluster_of:
+            for value in inputs_of([op], free_producers([op])):
+                readers.setdefault(value, {})[op] = None
+        changed = False
+        for value, ops in readers.items():
+            first, *others = ops
+            for other in others:
+                one, two = self.cluster_of[first], self.cluster_of[other]
+                if one is not two and self._is_large_in(value, one, two):
+                    changed |= self._try_merge(one, two, siblings=True)
+        return changed
+
+    def _is_large_in(self, value: Value, *clusters: Cluster) -> bool:
+        """Whether `value` is at least half as large as anything that one of the clusters reads or writes."""
+        for cluster in clusters:
+            ops = cluster.ordered()
+            buffers = [*inputs_of(ops, dict.fromkeys([*free_producers(ops), *ops])), *outputs_of(ops)]
+            if 2 * value.type.nbytes < max(other.type.nbytes for other in buffers):
+                return False
+        return True
 
     def _producers(self, op: Operation) -> Iterator[Cluster]:
         """The clusters whose results `op` uses, in the order of its operands."""
@@ -75,11 +103,12 @@ class Clustering:
                 if definition in self.cluster_of:
                     yield self.cluster_of[definition]
 
-    def _try_merge(self, producer: Cluster, consumer: Cluster) -> bool:
+    def _try_merge(self, producer: Cluster, consumer: Cluster, siblings: bool = False) -> bool:
         if producer is consumer or (producer, consumer) in self.refused:
             return False
         merged = Cluster({**producer.ops, **consumer.ops})
-        if len(merged.ops) > self.max_ops or self._is_apart(producer, consumer) or not self._is_kernel(merged):
+        is_cyclic = self._is_apart(producer, consumer) or (siblings and self._is_apart(consumer, producer))
+        if is_cyclic or len(merged.ops) > self.max_ops or not self._is_kernel(merged):
             self.refused[producer, consumer] = None
             return False
         for op in merged.ops.values():

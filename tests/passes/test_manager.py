@@ -6,9 +6,14 @@ from dataclasses import dataclass
 
 import pytest
 
+from dlir.ir.builder import at_end
 from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
 from dlir.ir.errors import DlirError
-from dlir.passes.manager import PASSES, BrokenModule, Pass, PassManager, find_pass, parse_pipeline
+from dlir.ir.ops import func, nd
+from dlir.ir.types import F32, TensorType
+from dlir.passes.manager import PASSES, BrokenModule, Pass, PassManager, find_pass
+from dlir.passes.pipeline_text import parse_pipeline
 from dlir.passes.pipelines import PIPELINES, pipeline_for
 
 
@@ -23,12 +28,19 @@ def test_a_pipeline_prints_as_it_was_written():
     [
         ("lower-nm", "unknown pass 'lower-nm'", "lower-nn"),
         ("fuse{max-opps=3}", "has no option 'max-opps'", "max-ops"),
-        ("fuse{max-ops=many}", "must be of type int, got 'many'", None),
+        ("fuse{max-ops=many}", "must be a whole number, got 'many'", None),
         ("fuse{max-ops=0}", "must be at least 1", None),
         ("fuse{max-ops}", "needs a value", None),
         ("fuse{max-ops=1 max-ops=2}", "given twice", None),
         ("fuse{max-ops=1", "never closed", None),
         ("fuse}", "no '{'", None),
+        ("func(cse", "'func(' is never closed", None),
+        ("cse)", "closes nothing", None),
+        ("func(cse,)", "missing before ')'", None),
+        ("func(bufferize)", "needs the whole module", None),
+        ("fuse(cse)", "holds no passes", None),
+        ("cse dce", "expected ',' before 'dce'", None),
+        ("(cse)", "does not follow a name", None),
         ("cse,,dce", "pass name is missing", None),
         ("cse,", "pass name is missing", None),
         ("fuse{max-ops=1}dce", "expected ','", None),
@@ -40,6 +52,22 @@ def test_a_wrong_pipeline_says_what_is_wrong(text, message, hint):
         parse_pipeline(text)
     assert message in caught.value.message
     assert hint is None or hint in caught.value.diagnostics[0].hint
+
+
+def test_nesting_runs_on_functions_and_prints_as_written():
+    manager = PassManager.from_text("builtin.module(inline,func.func(canonicalize{seed=2},cse))")
+    assert str(manager) == "inline,func(canonicalize{seed=2},cse)"
+    module = Module.empty()
+    for name in ("f", "g"):
+        function = Func.make(name, [TensorType((2,), F32)])
+        module.body.append(function)
+        with at_end(function.body):
+            nd.exp(nd.exp(function.body.args[0]))
+            func.return_()
+    manager.run(module)
+    assert [len(list(op.body.ops)) for op in module.body.ops] == [1, 1]
+    assert [(t.name, t.depth) for t in manager.timings][2:] == [("canonicalize{seed=2}", 1), ("cse", 1)]
+    assert manager.passes[1].passes[0].stats["dead"] == 4
 
 
 def test_an_empty_pipeline_has_no_passes():
@@ -64,7 +92,6 @@ def test_a_pass_that_breaks_the_module_is_named():
         """Makes an invalid module."""
 
         def run(self, module):
-            from dlir.ir.dialects.func import Func
 
             module.body.append(Func.make("f", []))
 

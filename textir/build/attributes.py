@@ -12,6 +12,7 @@ from dlir.ir.attributes import (
     Attribute,
     BoolAttr,
     DenseArrayAttr,
+    DenseElementsAttr,
     DenseResourceAttr,
     DictAttr,
     FloatAttr,
@@ -33,6 +34,9 @@ from dlir.textir.source import Source
 
 #: One entry of an attribute dictionary: name, offset of the name, attribute.
 Entry = tuple[str, int, Attribute]
+
+#: Aliases may stand for this many characters altogether: aliases of aliases can double at each step.
+MAX_EXPANSION = 1 << 28
 
 #: So many dictionaries are remembered by their text.
 _MAX_REMEMBERED = 4096
@@ -65,6 +69,8 @@ class AttributeActions(LocationActions):
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self.attribute_aliases: dict[str, Attribute] = {}
+        self._alias_sizes: dict[Attribute, int] = {}
+        self._expansion = 0
         self._keys: dict[str, str] = {}
         self._numbers: dict[str, Attribute] = {}
         self._dictionaries: dict[str, Entries] = {}
@@ -76,18 +82,42 @@ class AttributeActions(LocationActions):
             problem = "may not have a dot" if "." in name[0] else "is defined twice"
             self.token_error(name, f"attribute alias '{name[0]}' {problem}")
         self.attribute_aliases[name[0]] = attribute
+        self._alias_sizes[attribute] = self._size(attribute)
         if isinstance(attribute, LocationAttr):
             self.location_aliases[name[0]] = attribute.value
 
     def attr_name(self, name: Token) -> Attribute:
         found = self.attribute_aliases.get(name[0])
         if found is not None:
+            self._expansion += self._alias_sizes[found]
+            if self._expansion > MAX_EXPANSION:
+                self.token_error(name, f"aliases stand for more than {MAX_EXPANSION} characters")
+                return POISON_ATTRIBUTE
             return found
         if "." in name[0]:
             return OpaqueAttr(name[0])
         hint = did_you_mean(name[0], self.attribute_aliases)
         self.token_error(name, f"unknown attribute alias '{name[0]}'", hint=hint)
         return POISON_ATTRIBUTE
+
+    def _size(self, attribute: Attribute) -> int:
+        """About how many characters an attribute is printed in."""
+        size = 0
+        work = [attribute]
+        while work:
+            item = work.pop()
+            size += 8
+            if item in self._alias_sizes:
+                size += self._alias_sizes[item]
+            elif isinstance(item, ArrayAttr):
+                work.extend(item.items)
+            elif isinstance(item, DictAttr):
+                work.extend(item.items.values())
+            elif isinstance(item, DenseElementsAttr):
+                size += 2 * item.array.nbytes
+            else:
+                size += len(str(item))
+        return size
 
     # ------------------------------------------------------------ dictionaries
 

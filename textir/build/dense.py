@@ -148,8 +148,8 @@ def _integers(leaves: list[str], dtype: Any) -> np.ndarray:
     try:
         numbers = [int(leaf, 16) if "x" in leaf else int(leaf) for leaf in leaves]
     except ValueError:
-        wrong = next(leaf for leaf in leaves if not leaf.lstrip("-").isdigit())
-        raise ValueError(f"an element of type {dtype} is an integer, not '{wrong}'") from None
+        wrong = next((leaf for leaf in leaves if not leaf.lstrip("-").isdigit()), max(leaves, key=len))
+        raise ValueError(f"an element of type {dtype} is an integer, not '{wrong[:40]}'") from None
     for extreme in (min(numbers, default=0), max(numbers, default=0)):
         if not fits_integer(extreme, dtype):
             raise ValueError(f"{extreme} does not fit {dtype}")

@@ -126,7 +126,7 @@ class OpActions(RegionActions):
         """Compare operands with the types stated for them; a value that is not defined yet takes its type."""
         inputs = signature.inputs
         if len(values) != len(inputs):
-            message = f"{len(values)} operands, but the type lists {len(inputs)}"
+            message = f"{len(values)} operand{'s' * (len(values) != 1)}, but the type lists {len(inputs)}"
             self.error(*self.operands_range(start, len(values)), message)
             return
         for index, value in enumerate(values):
@@ -330,7 +330,7 @@ class OpActions(RegionActions):
         stand_in = UnregisteredOp("dlir.error", result_types=(POISON,) * sum(count for _, count in names))
         for (name, count), result in zip(names, stand_in.results, strict=False):
             self.define(name, result, token[1])
-            for index in range(count if count > 1 else 0):
+            for index in range(min(count, 64) if count > 1 else 0):
                 self.define(f"{name}#{index}", result, token[1], hint=name)
 
     # ------------------------------------------------------------ diagnostics

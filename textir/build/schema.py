@@ -21,7 +21,7 @@ from dlir.ir.errors import DlirError, InferError, did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
 from dlir.ir.schema import AttributeSpec, Schema, flatten_groups, segment_sizes
-from dlir.ir.types import FunctionType, Type
+from dlir.ir.types import I32, FunctionType, Type
 from dlir.textir.build.attributes import Dictionary
 
 SEGMENTS = "operandSegmentSizes"
@@ -176,7 +176,10 @@ def grouped(info: OpInfo, operands: Sequence[Value], attributes: dict[str, Attri
     assert schema is not None
     found = attributes.get(SEGMENTS)
     if schema.needs_segments and found is None and fill:
-        found = attributes[SEGMENTS] = DenseArrayAttr(filled(schema, len(operands)), segment_sizes(()).type)
+        sizes = filled(schema, len(operands))
+        if sum(sizes) != len(operands):
+            raise OpProblem(f"'{info.name}' takes {schema.arity()}, got {len(operands)}")
+        found = attributes[SEGMENTS] = DenseArrayAttr(sizes, I32)
     if found is not None and not isinstance(found, DenseArrayAttr):
         raise OpProblem(f"'{SEGMENTS}' must be a list such as array<i32: 1, 1>", attribute=SEGMENTS)
     try:

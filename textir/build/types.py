@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
 
 from dlir.ir.attributes import Attribute
 from dlir.ir.errors import did_you_mean
@@ -38,7 +38,7 @@ FLOATS = (
 MAX_WIDTH = (1 << 24) - 1
 MAX_EXTENT = (1 << 63) - 1
 #: A type whose text is longer than this is refused (aliases can make types that double at each step).
-MAX_TYPE_TEXT = 1 << 20
+MAX_TYPE_TEXT = 1 << 16
 
 _INTEGER = re.compile(r"([su]?)i(\d+)", re.ASCII)
 _SIGNEDNESS = {"": "signless", "s": "signed", "u": "unsigned"}
@@ -124,15 +124,15 @@ class TypeActions(Actions):
 
     # ------------------------------------------------------------ aggregates
 
-    def fn_type(self, inputs: list[Type] | None, results: list[Type]) -> Type:
+    def fn_type(self, paren: Token, inputs: list[Type] | None, results: list[Type]) -> Type:
         inputs = inputs or []
-        return FunctionType(inputs, results) if self._fits(inputs + results) else FunctionType((), ())
+        return FunctionType(inputs, results) if self._fits(paren, inputs + results) else FunctionType((), ())
 
     def fn_result_list(self, types: list[Type] | None) -> list[Type]:
         return types or []
 
     def tuple_type(self, keyword: Token, elements: list[Type] | None) -> Type:
-        return TupleType(elements or ()) if self._fits(elements or ()) else POISON
+        return TupleType(elements or ()) if self._fits(keyword, elements or ()) else POISON
 
     def complex_type(self, keyword: Token, element: Type) -> Type:
         if not isinstance(element, FloatType | IntegerType):
@@ -140,11 +140,10 @@ class TypeActions(Actions):
             return POISON
         return ComplexType(element)
 
-    def _fits(self, types: Any) -> bool:
+    def _fits(self, place: Token, types: Iterable[Type]) -> bool:
         if sum(len(str(type)) for type in types) <= MAX_TYPE_TEXT:
             return True
-        here = len(self.source.text) - 1
-        self.error(here, here, f"a type's text is longer than {MAX_TYPE_TEXT} characters")
+        self.token_error(place, f"the text of this type has more than {MAX_TYPE_TEXT} characters")
         return False
 
     def scalar_shape(self, element: Type) -> tuple[list[Token], Type]:
@@ -216,10 +215,3 @@ def _can_be_element(kind: str, element: Type) -> bool:
     if isinstance(element, FunctionType | NoneType | TupleType):
         return False
     return kind == "memref" or not isinstance(element, TensorType | MemRefType | UnrankedType)
-
-
-def integer_value(text: str) -> int:
-    """The value of an integer literal, decimal or hexadecimal."""
-    return int(text, 16) if "x" in text else int(text)
-
-

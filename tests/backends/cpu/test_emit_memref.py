@@ -95,6 +95,30 @@ def test_unplanned_allocations_get_scratch_memory_each(compile_main):
     np.testing.assert_array_equal(x, y)
 
 
+def test_local_memory_larger_than_any_stack(compile_main):
+    """32 MiB in each of four iterations, which threads run, and as much in the function itself."""
+    size = 8 << 20
+    type_ = MemRefType((size,), F32)
+
+    def fill(buffer, value):
+        for_loop(0, size, 1, [], lambda i: memref.store(value, buffer, [i]))
+
+    def body(out):
+        outer = memref.alloca(type_)
+        fill(outer, arith.constant(2.0, F32))
+
+        def iteration(t):
+            inner = memref.alloca(type_)
+            fill(inner, arith.sitofp(arith.index_cast(t, I32), F32))
+            memref.store(arith.addf(memref.load(inner, [size - 1]), memref.load(outer, [size - 1])), out, [t])
+
+        parallel_loop([0], [4], [1], iteration)
+
+    out = np.zeros(4, np.float32)
+    compile_main([MemRefType((4,), F32)], body)(out)
+    assert out.tolist() == [2, 3, 4, 5]
+
+
 def test_allocation_inside_a_parallel_loop_is_refused(compile_main):
     def body(x):
         parallel_loop([0], [4], [1], lambda i: memref.alloc(MemRefType((5,), F32)) and None)

@@ -89,6 +89,12 @@ def compiled(load):
 
 
 @pytest.fixture
+def array_module():
+    """``array_module(compute, *arrays)``: the module of an array function, not lowered."""
+    return array_function
+
+
+@pytest.fixture
 def mapped():
     """``mapped(compute, *arrays)``: just the module, mapped for CUDA."""
     return lambda compute, *arrays, level="O2": lower_module(array_function(compute, *arrays), "cuda", level)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import pytest
 from dlir.backends.compiler import compile_module, lower_module
 from dlir.backends.cuda import launcher, nvrtc, simulated
 from dlir.backends.cuda.backend import load, load_on
-from dlir.backends.cuda.sim.module import KernelFault
+from dlir.backends.cuda.sim.module import KernelFault, SimModule
 from dlir.backends.cuda.simulated import SimDevice
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import nd
+from dlir.ir.types import BF16
 from dlir.ir.verifier import verified
 from dlir.textir.parser import parse
 
@@ -207,6 +209,81 @@ def test_arrays_on_the_device_must_fit():
     (found,) = run(x, native(np.repeat(y, 2))[::2])
     assert np.shares_memory(found, x)
     close([found], [want])
+
+
+# ---------------------------------------------------------------- CuPy, with cuda-sim for a GPU
+
+
+class FakeModule:
+    """``cupy.cuda.Module``: its image is the kernels' text."""
+
+    def load(self, image):
+        self.kernels = SimModule(image.decode())
+
+    def get_function(self, name):
+        return self.kernels.kernel(name)
+
+
+class FakeDevice:
+    """``cupy.cuda.Device``."""
+
+    compute_capability = "90"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+
+@pytest.fixture
+def fake_cupy(monkeypatch):
+    """As much of CuPy as the launcher uses, in main memory."""
+    stream = SimpleNamespace(ptr=0)
+    cuda = SimpleNamespace(
+        is_available=lambda: True, Device=FakeDevice, Module=FakeModule, get_current_stream=lambda: stream
+    )
+    monkeypatch.setattr(Native, "__cuda_array_interface__", {}, raising=False)
+    monkeypatch.setattr(Native, "data", property(lambda self: SimpleNamespace(ptr=self.ctypes.data)))
+    cupy = SimpleNamespace(
+        cuda=cuda,
+        ndarray=Native,
+        asarray=lambda array, order=None: np.array(array, order=order).view(Native),
+        asnumpy=np.array,
+        empty=lambda shape, dtype: np.empty(shape, dtype).view(Native),
+        copyto=np.copyto,
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    compiled = SimpleNamespace(image=b"")
+
+    def compile_cubin(source, arch):
+        compiled.image = source.encode()
+        assert arch == "sm_90"
+        return compiled
+
+    monkeypatch.setattr(nvrtc, "compile_cubin", compile_cubin)
+    return cupy
+
+
+def test_the_launcher_speaks_to_cupy(fake_cupy, needs_nvrtc):
+    w, x, y = f32(6, 4), f32(3, 6), f32(3, 4)
+    run = load(lower_module(verified(parse(NETWORK)), "cuda"), "main", {"w": w}.__getitem__)
+    found = run(x, y)
+    assert all(type(array) is np.ndarray for array in found)
+    close(found, expected(x, y, w))
+    found = run(fake_cupy.asarray(x), y)
+    assert all(type(array) is Native for array in found)
+    close(found, expected(x, y, w))
+
+
+def test_bfloat16_travels_as_uint16(fake_cupy, needs_nvrtc, array_module):
+    x = f32(7).astype(BF16.numpy)
+    run = load(lower_module(array_module(lambda x: nd.add(x, x), x), "cuda"), "main", None)
+    (found,) = run(x)
+    assert found.dtype == x.dtype
+    np.testing.assert_array_equal(found, x + x)
+    (bits,) = run(fake_cupy.asarray(x.view(np.uint16)))
+    np.testing.assert_array_equal(bits, (x + x).view(np.uint16))
 
 
 # ---------------------------------------------------------------- without a GPU

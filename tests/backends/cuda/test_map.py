@@ -329,7 +329,9 @@ def test_upstream_mlir_accepts_what_is_printed(mapped, tmp_path):
     if program is None:
         pytest.skip("mlir-opt is not installed")
     x, w = np.zeros((6, 500), np.float32), np.zeros((500, 60), np.float32)
-    module = mapped(lambda x, w: (nd.softmax(x), nd.matmul(x, w), nd.sum(nd.exp(x), axes=(0,)), nd.argmax(x, axis=1)), x, w)
+    module = mapped(
+        lambda x, w: (nd.softmax(x), nd.matmul(x, w), nd.sum(nd.exp(x), axes=(0,)), nd.argmax(x, axis=1)), x, w
+    )
     path = tmp_path / "mapped.mlir"
     path.write_text(print_module(module, generic=True))
     checked = subprocess.run([program, str(path)], capture_output=True, text=True)

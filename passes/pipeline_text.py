@@ -1,0 +1,148 @@
+"""Pipelines as text: ``"lower-nn,func(canonicalize,cse),fuse{max-ops=8}"``.
+
+``func(...)`` runs what is inside on one function after the other; ``module(...)`` may stand around the whole.  MLIR's
+spellings ``func.func`` and ``builtin.module`` mean the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from typing import Any
+
+from dlir.ir.errors import DlirError, did_you_mean
+from dlir.passes.manager import Nested, Pass, find_pass
+
+_TOKEN = re.compile(r"\s*(?:([^\s,{}()]+)|\{([^{}]*)\}|([,(){}]))")
+
+#: Words before a parenthesis -> what they anchor to.
+ANCHORS = {"func": "func", "func.func": "func", "module": "module", "builtin.module": "module"}
+
+
+def parse_pipeline(text: str) -> list[Pass]:
+    """The passes that a pipeline text names; DlirError that says which word is wrong."""
+    return _Reader(text).read()
+
+
+class _Reader:
+    """Reads a pipeline with a stack of open parentheses."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        #: The anchor and the passes so far of each open parenthesis, outermost (the whole pipeline) first.
+        self.open: list[tuple[str, list[Pass]]] = [("module", [])]
+        #: What was read last: "start", "pass" or ",".
+        self.last = "start"
+
+    def read(self) -> list[Pass]:
+        position = 0
+        end = len(self.text.rstrip())
+        while position < end:
+            token = _TOKEN.match(self.text, position)
+            assert token is not None
+            position = token.end()
+            if token[1] is not None:
+                position = self._word(token[1], position)
+            else:
+                self._sign(token[0].strip()[0])
+        if self.last == ",":
+            raise DlirError("a pass name is missing at the end of the pipeline", hint="remove the last ','")
+        if len(self.open) > 1:
+            raise DlirError(f"'{self.open[-1][0]}(' is never closed in the pipeline")
+        return self.open[0][1]
+
+    def _word(self, word: str, position: int) -> int:
+        """A pass with its options, or an anchor with its parenthesis; returns where to read on."""
+        if self.last == "pass":
+            raise DlirError(f"expected ',' before '{word}' in the pipeline")
+        following = _TOKEN.match(self.text, position)
+        if following is not None and following[3] == "(":
+            if word not in ANCHORS:
+                raise DlirError(f"'{word}' holds no passes: only func(...) and module(...) do")
+            self.open.append((ANCHORS[word], []))
+            self.last = "start"
+            return following.end()
+        options = ""
+        if following is not None and following[2] is not None:
+            options, position = following[2], following.end()
+        elif following is not None and following[3] == "{":
+            raise DlirError(f"the '{{' after '{word}' is never closed in the pipeline")
+        self._add(make_pass(word, options))
+        return position
+
+    def _add(self, item: Pass) -> None:
+        if self.open[-1][0] == "func" and not item.runs_on_functions:
+            raise DlirError(f"pass '{item.name}' needs the whole module: it cannot stand in func(...)")
+        self.open[-1][1].append(item)
+        self.last = "pass"
+
+    def _sign(self, sign: str) -> None:
+        if sign == ",":
+            if self.last != "pass":
+                raise DlirError("a pass name is missing before ',' in the pipeline", hint="remove the extra ','")
+            self.last = ","
+        elif sign == ")":
+            if len(self.open) == 1:
+                raise DlirError("the pipeline has a ')' that closes nothing")
+            if self.last == ",":
+                raise DlirError("a pass name is missing before ')' in the pipeline", hint="remove the last ','")
+            anchor, passes = self.open.pop()
+            if anchor == "func":
+                self._add(Nested(passes))
+            else:
+                self.open[-1][1].extend(passes)
+            self.last = "pass"
+        elif sign == "}":
+            raise DlirError("the pipeline has a '}' with no '{' before it")
+        else:
+            raise DlirError(f"'{sign}' in the pipeline does not follow a name")
+
+
+def make_pass(name: str, options: str = "") -> Pass:
+    """The pass called `name` with its options as text: ``"max-ops=8 other=x"``, separated by blanks or commas."""
+    cls = find_pass(name)
+    fields = {item.name.replace("_", "-"): item for item in dataclasses.fields(typing.cast(Any, cls))}
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for word in options.replace(",", " ").split():
+        key, equals, text = word.partition("=")
+        if key not in fields:
+            known = ", ".join(fields) or "none"
+            hint = did_you_mean(key, fields) or f"options of '{name}': {known}"
+            raise DlirError(f"pass '{name}' has no option '{key}'", hint=hint)
+        item = fields[key]
+        if item.name in values:
+            raise DlirError(f"option '{key}' of pass '{name}' is given twice")
+        values[item.name] = _value(f"option '{key}' of pass '{name}'", item, hints[item.name], text if equals else None)
+    return cls(**values)
+
+
+def _value(what: str, item: Any, hint: Any, text: str | None) -> Any:
+    """The value of an option from its text, checked against its type, choices and range."""
+    if hint is bool:
+        if text in (None, "true", "1"):
+            return True
+        if text in ("false", "0"):
+            return False
+        raise DlirError(f"{what} must be true or false, got '{text}'")
+    if text is None:
+        raise DlirError(f"{what} needs a value")
+    choices = item.metadata.get("choices", ())
+    if hint is str:
+        if choices and text not in choices:
+            raise DlirError(f"{what} must be one of {', '.join(choices)}; got '{text}'", hint=did_you_mean(text, choices))
+        return text
+    try:
+        value = hint(text)
+    except ValueError:
+        words = {int: "a whole number", float: "a number"}.get(hint, f"of type {hint.__name__}")
+        raise DlirError(f"{what} must be {words}, got '{text}'") from None
+    least, most = item.metadata.get("least"), item.metadata.get("most")
+    if least is not None and value < least:
+        raise DlirError(f"{what} must be at least {least}, got {text}")
+    if most is not None and value > most:
+        raise DlirError(f"{what} must be at most {most}, got {text}")
+    return value
+
+
