@@ -6,19 +6,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import keyword
 import re
 import sys
 from pathlib import Path
-from typing import Any, cast
 
+from dlir.frontends.cli import listings
 from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops
 from dlir.ir.schema import AttributeSpec
-from dlir.passes.manager import PASSES, PassManager, find_pass
-from dlir.passes.pipelines import PIPELINES
+from dlir.passes.manager import PassManager
 from dlir.textir import parse, to_text
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,8 +42,8 @@ TYPES = {
 
 def generated() -> dict[str, str]:
     """Path -> text of every generated file."""
-    files = {f"docs/dialects/{name}.md": dialect_page(name) for name in DIALECTS}
-    files["docs/passes.md"] = passes_page()
+    files = {f"docs/dialects/{name}.md": NOTE + listings.dialect_page(name) for name in DIALECTS}
+    files["docs/passes.md"] = NOTE + listings.passes("md")
     files["docs/tour.md"] = tour()
     files["ir/ops.pyi"] = stub()
     return files
@@ -65,59 +63,6 @@ def tour() -> str:
         return f"<!-- after: {match.group(1)} -->\n```mlir\n{shown.rstrip()}\n```\n"
 
     return re.sub(r"<!-- after: (.*?) -->\n(?:```mlir\n.*?```\n)?", fill, text, flags=re.DOTALL)
-
-
-def dialect_page(dialect: str) -> str:
-    """The reference page of one dialect."""
-    module = inspect.getmodule(next(iter(dialect_ops(dialect).values())))
-    assert module is not None
-    package = sys.modules[DIALECTS[dialect]]
-    parts = [NOTE + f"# The `{dialect}` dialect\n", inspect.cleandoc(package.__doc__ or "").strip() + "\n"]
-    for name, cls in dialect_ops(dialect).items():
-        parts.append(op_section(name, cls))
-    return "\n".join(parts)
-
-
-def op_section(name: str, cls: type[Op]) -> str:
-    """What one op takes, gives and means."""
-    schema = cls.schema()
-    lines = [f"## `{name}`\n", inspect.cleandoc(cls.__doc__ or ""), ""]
-    for spec in schema.operands:
-        kind = {"one": "", "optional": ", optional", "variadic": ", any number"}[spec.kind]
-        lines.append(f"- operand `{spec.name}`: {spec.expected}{kind}")
-    for attribute in schema.attributes.values():
-        lines.append(f"- attribute `{attribute.name}`: {attribute_words(attribute)}")
-    lines += [f"- region `{region}`" for region in schema.regions]
-    traits = [word for word, holds in (("commutative", cls.is_commutative), ("terminator", cls.is_terminator)) if holds]
-    traits += [f"effects: {', '.join(sorted(cls.effects))}"] if cls.effects else []
-    if hasattr(cls, "decompose"):
-        traits.append("has a decomposition")
-    if traits:
-        lines.append(f"- {'; '.join(traits)}")
-    return "\n".join(lines) + "\n"
-
-
-def attribute_words(spec: AttributeSpec) -> str:
-    """An attribute's kind, choices and default."""
-    text = " or ".join(f"`{c!r}`" for c in spec.choices) if spec.choices else spec.kind
-    if spec.required:
-        return text
-    return f"{text}, optional" if spec.default is None else f"{text}, default `{spec.default!r}`"
-
-
-def passes_page() -> str:
-    """The reference page of the passes and pipelines."""
-    parts = [NOTE + "# Passes\n", "In the order in which the default pipeline runs them.\n"]
-    for name in PASSES:
-        cls = find_pass(name)
-        lines = [f"## `{name}`\n", inspect.cleandoc(cls.__doc__ or ""), ""]
-        for item in dataclasses.fields(cast(Any, cls)):
-            default = str(item.default).lower() if isinstance(item.default, bool) else item.default
-            lines.append(f"- `{item.name.replace('_', '-')}` (default `{default}`): {item.metadata.get('help', '')}")
-        parts.append("\n".join(lines) + "\n")
-    parts.append("# Pipelines\n")
-    parts += [f"- `-{level}`: `{text}`" for level, text in PIPELINES.items()]
-    return "\n".join(parts) + "\n"
 
 
 def stub() -> str:

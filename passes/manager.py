@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.errors import DlirError, did_you_mean
+from dlir.ir.errors import DlirError
 from dlir.ir.tables import Table, unknown
 from dlir.ir.verifier import verify
 

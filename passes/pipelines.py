@@ -11,6 +11,8 @@ PIPELINES: dict[str, str] = {
     # Cleaned up and planned, but still one kernel per op.
     "O1": "inline,lower-nn,canonicalize,cse,fuse{max-ops=1},schedule,bufferize,plan-memory,lower-kernels,map",
     "O2": O2,
+    # As O2, and memory is searched for as long as it takes.
+    "O3": O2.replace("plan-memory", "plan-memory{effort=40000000}"),
 }
 
 

@@ -145,7 +145,7 @@ def _hint(expected: set[str], word: str, before: str) -> str | None:
         return "a shape is written with x: tensor<4x?xf32>"
     if word.startswith("%") and before.endswith("(") and re.search(r"[\w$]\.[\w$.]+\($", before):
         return "operands follow the name without parentheses, or the name stands in quotes: \"dialect.op\"(%x)"
-    if expected == {"COMMA", "RBRACE"}:
+    if expected - {"COLON"} == {"COMMA", "RBRACE"}:
         return "entries of a dictionary are separated by ',' and it ends in '}'"
     if expected == {"SYMBOL"} or expected == {"SYMBOL", "VISIBILITY"}:
         return "a function is named by a symbol: func.func @main(...)"

@@ -79,7 +79,18 @@ def parse_stream(
 def _parse_bytes(
     data: bytes, name: str, path: Path | None, weights: str | Path | None, sources: dict[str, str] | None
 ) -> ParsedModule:
-    source = Source(name, decode(data, name))
+    return parse_text(decode(data, name), name, path, weights, sources)
+
+
+def parse_text(
+    text: str,
+    name: str,
+    path: Path | None = None,
+    weights: str | Path | None = None,
+    sources: dict[str, str] | None = None,
+) -> ParsedModule:
+    """As `parse_file`, for a text at hand; `name` is its name in diagnostics, `path` the file it belongs to."""
+    source = Source(name, text)
     sources = {} if sources is None else sources
     sources[name] = source.text
     module, blobs = parse_source(source)

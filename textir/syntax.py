@@ -96,6 +96,7 @@ class _Recovery:
 
     def _accepts(self, stack: list[int], terminal: str) -> bool:
         """Whether `terminal` can really come next (the tables of LALR say so a little too often)."""
+        # No chain of reductions is longer than what is kept of the stack here.
         stack = list(stack[-64:])
         while True:
             rule = self.driver.defaults[stack[-1]]
@@ -125,8 +126,8 @@ class _Recovery:
                 notes.append(Note("the region that is not closed starts here", self.source.location(opened)))
         before = len(self.text[:offset].rstrip())
         line = self.text[self.text.rfind("\n", 0, before) + 1 : before]
-        if "\n" in self.text[before:offset] and "OPNAME" not in expected and "//" not in line:
-            # Something is missing in front of a new line: point just behind what it should have followed.
+        if not word or ("\n" in self.text[before:offset] and "OPNAME" not in expected and "//" not in line):
+            # Something is missing at the end, or in front of a new line: point just behind what it should have followed.
             start, end = before, before + 1
         return Diagnostic(message, self.source.location(start, end), notes=notes, hint=hint)
 

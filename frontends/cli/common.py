@@ -103,8 +103,19 @@ def read_module(path: str, weights: str | None, sources: dict[str, str]) -> Pars
     return parsed
 
 
+def read_text(path: str) -> tuple[str, str]:
+    """The name and the text of file `path`, or of standard input for ``-``."""
+    from dlir.textir.source import decode, read_bytes
+
+    if path == "-":
+        return "<stdin>", decode(sys.stdin.buffer.read(), "<stdin>")
+    return path, decode(read_bytes(path), path)
+
+
 def write_text(text: str, path: str | None) -> None:
     """Write to standard output, or to file `path` in one step: a reader sees the old file or the new one."""
+    if not text.endswith("\n"):
+        text += "\n"
     if path is None or path == "-":
         sys.stdout.write(text)
         return

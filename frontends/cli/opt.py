@@ -6,11 +6,21 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from dlir.frontends.cli.common import FAILED, LOAD_PLUGIN, OK, ArgumentParser, read_module, run_command, write_text
+from dlir.frontends.cli.common import (
+    FAILED,
+    LOAD_PLUGIN,
+    OK,
+    ArgumentParser,
+    read_module,
+    read_text,
+    run_command,
+    write_text,
+)
 
 if TYPE_CHECKING:
-    from dlir.ir.dialects.builtin import Module
-    from dlir.passes.manager import Pass, PassManager
+    from dlir.ir.errors import Diagnostic
+    from dlir.passes.manager import PassManager
+    from dlir.textir import ParsedModule
 
 BRIEF = """\
 dlir-opt: run passes on a .dlir module
@@ -19,6 +29,7 @@ dlir-opt: run passes on a .dlir module
   dlir-opt FILE -p "lower-nn,canonicalize"  run these passes and print the result
   dlir-opt FILE -O2 -o out.dlir             the whole default pipeline, into a file
   dlir-opt --list-passes                    what there is to run
+  dlir-opt --example nd.softmax             a small module to start from
 
 FILE may be - for standard input.  'dlir-opt --help' tells all.
 """
@@ -27,24 +38,41 @@ FILE may be - for standard input.  'dlir-opt --help' tells all.
 def build_parser() -> ArgumentParser:
     """The command line of dlir-opt."""
     parser = ArgumentParser(prog="dlir-opt", description="Read a .dlir module, run passes on it, write it.")
-    parser.add_argument("file", nargs="?", help="the module; - for standard input")
-    parser.add_argument("-p", "--passes", metavar="PIPELINE", help='passes to run, as in "lower-nn,fuse{max-ops=8}"')
-    parser.add_argument("-O", dest="level", choices=["0", "1", "2"], help="run a whole pipeline: -O0, -O1, -O2")
-    parser.add_argument("--target", choices=["cpu", "cuda"], default="cpu", help="what -O compiles for")
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to write; standard output if not given")
-    parser.add_argument("--emit", choices=["dlir", "generic", "llvm", "cuda"], default="dlir", help="what to write")
-    parser.add_argument("--locations", action="store_true", help="print loc(...) after each op")
-    parser.add_argument("--weights", metavar="FILE", help="safetensors file to use instead of the module's own")
-    parser.add_argument("--entry", default="main", metavar="NAME", help="the function to emit code for")
-    parser.add_argument("--print-ir", metavar="WHEN", help="print the module to stderr: 'changed', 'all' or a pass name")
-    parser.add_argument("--timing", action="store_true", help="print the time that each pass took")
-    parser.add_argument("--stats", nargs="?", const="text", choices=["text", "json"], help="print what each pass counted")
-    parser.add_argument("--no-verify-each", action="store_true", help="do not verify after each pass")
-    parser.add_argument("--verify-roundtrip", action="store_true", help="check that the text reads back the same")
-    parser.add_argument("--list-passes", action="store_true", help="list the passes with their options")
-    parser.add_argument("--list-dialects", action="store_true", help="list the dialects with their ops")
-    parser.add_argument("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
-    parser.add_argument("--verbose", action="store_true", help="show a traceback for internal errors")
+    add = parser.add_argument
+    add("file", nargs="?", help="the module; - for standard input")
+    add("-p", "--passes", metavar="PIPELINE", default="", help='passes to run, as in "lower-nn,fuse{max-ops=8}"')
+    add("-O", dest="level", choices=["0", "1", "2", "3"], help="run a whole pipeline first: -O0, -O1, -O2, -O3")
+    add("--target", choices=["cpu", "cuda"], default="cpu", help="what -O compiles for")
+    add("-o", "--output", metavar="FILE", help="where to write; standard output if not given")
+    add("--emit", choices=["dlir", "generic", "dot", "llvm", "cuda"], default="dlir", help="what to write")
+    add("--locations", action="store_true", help="print loc(...) after each op")
+    add("--weights", metavar="FILE", help="safetensors file to use instead of the module's own")
+    add("--entry", default="main", metavar="NAME", help="the function to emit code for")
+
+    group = parser.add_argument_group("seeing what happens (on stderr)")
+    add = group.add_argument
+    add("--print-ir", metavar="WHEN", help="print the module after passes: 'changed', 'all' or a pass name")
+    add("--diff", action="store_true", help="with --print-ir: print what changed, not everything")
+    add("--timing", action="store_true", help="print the time that each pass took")
+    add("--stats", nargs="?", const="text", choices=["text", "json"], help="print what each pass counted")
+    add("--dump-pipeline", action="store_true", help="print the pipeline as it was understood")
+
+    group = parser.add_argument_group("checking")
+    add = group.add_argument
+    add("--no-verify-each", action="store_true", help="do not verify after each pass")
+    add("--verify-roundtrip", action="store_true", help="check that the text reads back the same")
+    add("--split-input-file", action="store_true", help="treat what '// -----' lines separate as files of their own")
+    add("--verify-diagnostics", action="store_true", help="check the errors against // expected-error {{...}} comments")
+    add("--reproducer", metavar="FILE", help="where to leave a reproducer when a pass fails")
+    add("--run-reproducer", action="store_true", help="run the pipeline that the file's first line names")
+
+    group = parser.add_argument_group("what there is")
+    add = group.add_argument
+    add("--list-passes", nargs="?", const="text", choices=["text", "md", "json"], help="list the passes")
+    add("--list-dialects", nargs="?", const="text", choices=["text", "md", "json"], help="list the dialects and ops")
+    add("--example", metavar="OP", help="print a small module that uses an op, and end")
+    add("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
+    add("--verbose", action="store_true", help="show a traceback for internal errors")
     return parser
 
 
@@ -60,90 +88,131 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
-    from dlir.frontends.cli import listings
     from dlir.frontends.plugins import load_plugin
 
     for plugin in args.load_plugin:
         load_plugin(plugin)
-    if args.list_passes:
-        sys.stdout.write(listings.passes())
+    listing = _listing(args)
+    if listing is not None:
+        write_text(listing, args.output)
         return OK
-    if args.list_dialects:
-        sys.stdout.write(listings.dialects())
-        return OK
+    if args.split_input_file or args.verify_diagnostics or args.run_reproducer:
+        return _run_on_text(args, sources)
     # The pipeline is checked before a large file is read.
-    manager = _make_manager(args)
+    manager = _make_manager(args, args.passes)
     parsed = read_module(args.file or "-", args.weights, sources)
-    try:
-        manager.run(parsed.module)
-    finally:
-        _report(args, manager)
-    if args.verify_roundtrip and not _round_trips(parsed.module):
-        return FAILED
-    write_text(_emit(args, parsed.module), args.output)
+    text = _process(args, manager, parsed, sources)
+    write_text(text, args.output)
     if args.output not in (None, "-"):
         parsed.copy_sidecars(args.output)
     return OK
 
 
-def _make_manager(args: argparse.Namespace) -> PassManager:
+def _listing(args: argparse.Namespace) -> str | None:
+    """What a flag asks for that needs no module, or None."""
+    if not (args.list_passes or args.list_dialects or args.example):
+        return None
+    from dlir.frontends.cli import listings
+
+    if args.list_passes:
+        return listings.passes(args.list_passes)
+    return listings.dialects(args.list_dialects) if args.list_dialects else listings.example(args.example)
+
+
+def _make_manager(args: argparse.Namespace, pipeline: str) -> PassManager:
     from dlir.passes.manager import PassManager
     from dlir.passes.pipelines import pipeline_for
 
-    text = args.passes or ""
     if args.level is not None:
-        text = ",".join(part for part in (pipeline_for(f"O{args.level}", args.target), text) if part)
-    manager = PassManager.from_text(text, verify_each=not args.no_verify_each)
+        pipeline = ",".join(filter(None, (pipeline_for(f"O{args.level}", args.target), pipeline)))
+    manager = PassManager.from_text(pipeline, verify_each=not args.no_verify_each)
+    if args.dump_pipeline:
+        print(manager, file=sys.stderr)
     if args.print_ir:
-        manager.after = _Printer(args.print_ir)
+        from dlir.frontends.cli.watch import IRPrinter
+
+        IRPrinter(args.print_ir, args.diff).attach(manager)
     return manager
 
 
-class _Printer:
-    """Prints the module after passes, to stderr."""
+def _process(args: argparse.Namespace, manager: PassManager, parsed: ParsedModule, sources: dict[str, str]) -> str:
+    """Run the passes and return the text to write; on an internal error, leave a reproducer first."""
+    from dlir.frontends.cli.watch import print_stats, print_timing
+    from dlir.ir.errors import DlirError
 
-    def __init__(self, when: str) -> None:
-        from dlir.passes.manager import find_pass
+    try:
+        manager.run(parsed.module)
+    except DlirError:
+        raise
+    except Exception as error:
+        from dlir.frontends.cli.reproducer import DEFAULT, write_reproducer
 
-        if when not in ("changed", "all"):
-            find_pass(when)
-        self.when = when
-        self.last = ""
-
-    def __call__(self, item: Pass, module: Module) -> None:
-        from dlir.textir import to_text
-
-        if self.when not in ("changed", "all", item.name):
-            return
-        text = to_text(module)
-        if self.when == "changed" and text == self.last:
-            print(f"// ---- after {item}: unchanged", file=sys.stderr)
-        else:
-            print(f"// ---- after {item}\n{text}", file=sys.stderr)
-        self.last = text
-
-
-def _report(args: argparse.Namespace, manager: PassManager) -> None:
-    if args.timing:
-        total = sum(t.seconds for t in manager.timings) or 1e-9
-        print(f"{'ms':>9}  {'%':>4}  {'ops':>13}  pass", file=sys.stderr)
-        for t in manager.timings:
-            ops = f"{t.ops_before} -> {t.ops_after}"
-            print(f"{t.seconds * 1e3:9.2f}  {t.seconds / total:4.0%}  {ops:>13}  {t.name}", file=sys.stderr)
-        print(f"{total * 1e3:9.2f}  100%  {'':>13}  total", file=sys.stderr)
-    if args.stats:
-        counted = [(str(p), dict(getattr(p, "stats", {}))) for p in manager.passes]
-        if args.stats == "json":
-            import json
-
-            print(json.dumps([{"pass": name, "stats": stats} for name, stats in counted]), file=sys.stderr)
-        else:
-            for name, stats in counted:
-                listed = ", ".join(f"{key} {value}" for key, value in stats.items())
-                print(f"{name}: {listed or 'nothing'}", file=sys.stderr)
+        path = args.reproducer or DEFAULT
+        write_reproducer(path, next(iter(sources.values()), ""), str(manager), error)
+        print(f"the module and the pipeline are in {path}: dlir-opt --run-reproducer {path}", file=sys.stderr)
+        raise
+    finally:
+        if args.timing:
+            print_timing(manager)
+        if args.stats:
+            print_stats(manager, args.stats)
+    if args.verify_roundtrip:
+        _check_round_trip(parsed.module)
+    return _emit(args, parsed.module)
 
 
-def _round_trips(module: Module) -> bool:
+def _run_on_text(args: argparse.Namespace, sources: dict[str, str]) -> int:
+    """The modes that look at the file's text first: reproducers, split files, expected diagnostics."""
+    from dlir.frontends.cli.expected import split_text
+
+    path = args.file or "-"
+    name, text = read_text(path)
+    pipeline = args.passes
+    if args.run_reproducer:
+        from dlir.frontends.cli.reproducer import pipeline_of
+
+        pipeline = ",".join(filter(None, (pipeline_of(text, name), pipeline)))
+    outputs: list[str] = []
+    failed = False
+    for part in split_text(text) if args.split_input_file else [text]:
+        failed |= not _run_part(args, pipeline, name, part, sources, outputs)
+    if not args.verify_diagnostics and not failed:
+        write_text("// -----\n".join(outputs), args.output)
+    return FAILED if failed else OK
+
+
+def _run_part(
+    args: argparse.Namespace, pipeline: str, name: str, part: str, sources: dict[str, str], outputs: list[str]
+) -> bool:
+    """One input of a file; False if it failed, or did not give the diagnostics that it says it must give."""
+    from dlir.ir.errors import DlirError
+    from dlir.ir.verifier import verified
+    from dlir.textir import parse_text
+    from dlir.textir.diagnostics import render
+
+    diagnostics: list[Diagnostic] = []
+    part_sources = {name: part}
+    manager = _make_manager(args, pipeline)
+    try:
+        parsed = parse_text(part, name, weights=args.weights)
+        verified(parsed.module)
+        outputs.append(_process(args, manager, parsed, part_sources))
+    except DlirError as error:
+        diagnostics = error.diagnostics
+    if args.verify_diagnostics:
+        from dlir.frontends.cli.expected import unmet
+
+        complaints = unmet(part, diagnostics, name)
+        for complaint in complaints:
+            print(complaint, file=sys.stderr)
+        return not complaints
+    if diagnostics:
+        print(render(DlirError(diagnostics), part_sources), file=sys.stderr)
+    return not diagnostics
+
+
+def _check_round_trip(module: Any) -> None:
+    from dlir.ir.errors import DlirError
     from dlir.ir.traversal import difference
     from dlir.textir import parse, to_text
 
@@ -151,9 +220,7 @@ def _round_trips(module: Module) -> bool:
         found = difference(module, parse(to_text(module, generic=generic)))
         if found is not None:
             form = "generic" if generic else "pretty"
-            print(f"error: the {form} form does not read back the same: {found}", file=sys.stderr)
-            return False
-    return True
+            raise DlirError(f"the {form} form does not read back the same: {found}")
 
 
 def _emit(args: argparse.Namespace, module: Any) -> str:
@@ -161,6 +228,10 @@ def _emit(args: argparse.Namespace, module: Any) -> str:
 
     if args.emit in ("dlir", "generic"):
         return to_text(module, generic=args.emit == "generic", locations=args.locations)
+    if args.emit == "dot":
+        from dlir.frontends.cli.dot import to_dot
+
+        return to_dot(module)
     from dlir.backends.registry import emit_source
 
     return emit_source(module, args.entry, args.emit)

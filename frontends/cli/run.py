@@ -33,7 +33,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("file", nargs="?", help="the module; - for standard input")
     parser.add_argument("--entry", default="main", metavar="NAME", help="the function to run")
     parser.add_argument("--backend", default="cpu", metavar="NAME", help="cpu, ref, cuda or cuda-sim")
-    parser.add_argument("-O", dest="level", choices=["0", "1", "2"], default="2", help="optimisation level")
+    parser.add_argument("-O", dest="level", choices=["0", "1", "2", "3"], default="2", help="optimisation level")
     parser.add_argument("--input", action="append", default=[], metavar="[%%NAME=]WHAT", help=_INPUT_HELP)
     parser.add_argument("--dim", action="append", default=[], metavar="NAME.AXIS=N", help="size of a dynamic dimension")
     parser.add_argument("--data", metavar="FILE", help="safetensors file to use instead of the module's own data")

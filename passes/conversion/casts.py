@@ -16,9 +16,11 @@ def reconcile_unrealized_casts(root: Operation) -> int:
                 value.name = value.name or result.name
                 result.replace_by(value)
     removed = 0
-    # Users stand behind what they use.
-    for op in reversed(casts):
-        if not op.is_used:
+    # From the users to what they use, which stands before them but for blocks in an unusual order.
+    while casts:
+        op = casts.pop()
+        if op.parent is not None and not op.is_used:
+            casts += [source for value in op.operands if isinstance(source := value.defining_op, UnrealizedConversionCast)]
             op.erase()
             removed += 1
     return removed

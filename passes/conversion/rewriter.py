@@ -167,6 +167,7 @@ class ConversionRewriter:
     def _operands(self, op: Operation, converter: TypeConverter | None) -> list[Value] | NoMatch:
         """The operands of `op` as they are now, in their new types if there is a converter."""
         operands: list[Value] = []
+        converted: dict[Value, Value] = {}
         for number, value in enumerate(op.operands):
             found = self.current(value)
             if converter is not None:
@@ -174,10 +175,10 @@ class ConversionRewriter:
                 if type is None:
                     return NoMatch(f"operand {number} has type {value.type}, which cannot be converted")
                 if found.type is not type:
-                    found = converter.to_target(found, type)
-                    made = found.defining_op
-                    if isinstance(made, UnrealizedConversionCast):
-                        self.casts[made] = None
+                    if found not in converted:
+                        converted[found] = converter.to_target(found, type)
+                        self._note_cast(converted[found])
+                    found = converted[found]
             operands.append(found)
         return operands
 
@@ -199,6 +200,10 @@ class ConversionRewriter:
         self._converters[old] = converter
         self._log.append(lambda: self.mapping.__delitem__(old))
 
+    def _note_cast(self, value: Value) -> None:
+        if isinstance(value.defining_op, UnrealizedConversionCast):
+            self.casts[value.defining_op] = None
+
     def _give_uses(self, old: Value, new: Value) -> None:
         """Give the uses of `old` to `new`, through a cast back to the old type where that differs."""
         if new.type is old.type:
@@ -211,8 +216,7 @@ class ConversionRewriter:
         definition = new.defining_op
         with at_start(new.owner) if definition is None else after(definition):
             back = cast(new, old.type) if converter is None else converter.to_source(new, old.type)
-        if isinstance(back.defining_op, UnrealizedConversionCast):
-            self.casts[back.defining_op] = None
+        self._note_cast(back)
         for use in users:
             if use.owner is not back.defining_op:
                 use.set(back)

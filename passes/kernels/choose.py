@@ -9,6 +9,7 @@ from dlir.passes.kernels.expand import expand_all
 from dlir.passes.kernels.plan import Unfit, plan_kernel
 from dlir.passes.targets import cpu, cuda
 
+
 def choose_schedule(region: KernelRegion, target: str, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile of a region for a target; DlirError if it cannot be one kernel.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from enum import Enum
 
 from dlir.ir.affine import AffineMap
@@ -26,10 +27,42 @@ class FusionClass(Enum):
     OPAQUE = "opaque"
 
 
+#: By what determines the class: it is asked for often.
+MOST_KNOWN = 10_000
+_known: dict[Hashable, FusionClass] = {}
+
+
+def structure_of(op: Operation) -> Hashable:
+    """What two ops have in common when they are equal but for their operands."""
+    return op.name, op.operand_types, op.result_types, frozenset(op.attributes.items())
+
+
 def fusion_class(op: Operation) -> FusionClass:
     """The class of a primitive op; OPAQUE for anything else.  Shapes must be static."""
     if not isinstance(op, Primitive):
         return FusionClass.OPAQUE
+    if not op.operands:
+        return FusionClass.ELEMENTWISE
+    key = structure_of(op)
+    if key not in _known:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[key] = _classified(op)
+    return _known[key]
+
+
+def is_free(op: Operation) -> bool:
+    """Whether `op` is made again in every kernel that uses it: views, constants and what only depends on the index."""
+    if not isinstance(op, Primitive):
+        return False
+    if not op.operands:
+        return True
+    if fusion_class(op) is FusionClass.VIEW:
+        return not op.space().guarded
+    return fusion_class(op) is FusionClass.ELEMENTWISE and not any(found is not None for found in op.space().maps)
+
+
+def _classified(op: Primitive) -> FusionClass:
     space = op.space()
     if space.reduction or space.monoid is not None:
         return _reduction_class(space)

@@ -1,8 +1,9 @@
 """Grouping the array ops of a block into kernels.
 
-Every op starts as a cluster of its own.  Clusters are merged along producer-consumer edges, in program order, and then where
-they read the same large value, whenever the result is still one kernel (`Shadow.plan`), nothing outside stands between
-them, and no costly op is computed far more often than before.  Views and constants belong to no cluster: every kernel makes those that it needs.
+Every op starts as a cluster of its own.  Clusters are merged along producer-consumer edges, in program order, and then
+where they read the same large value, whenever the result is still one kernel (`Shadow.plan`), nothing outside stands
+between them, and no costly op is computed far more often than before.  Views and constants belong to no cluster: every
+kernel makes those that it needs.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from dlir.ir.core import Block, Operation, Value
+from dlir.passes.kernels.classify import is_free
 from dlir.passes.kernels.cost import recomputation
-from dlir.passes.kernels.legality import free_producers, is_free, is_fusible, outputs_of, sources
+from dlir.passes.kernels.legality import free_producers, is_fusible, outputs_of, sources
 from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.shadow import Shadow
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 from dlir.ir.affine import AffineExpr, dims
 from dlir.ir.attributes import Attribute
@@ -14,6 +13,7 @@ from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.ops import arith
 from dlir.ir.types import INDEX, Type
 from dlir.passes.kernels.buffers import signless
+from dlir.passes.kernels.classify import MOST_KNOWN, structure_of
 from dlir.passes.kernels.demand import Demand, Index, operand_elements
 from dlir.passes.kernels.plan import Loop, Plan
 
@@ -49,17 +49,19 @@ class _Probe:
         return self.block.add_arg(signless(elements.type.dtype))  # type: ignore[attr-defined]
 
 
-_known: dict[Any, int] = {}
+_known: dict[Hashable, int] = {}
 
 
 def element_cost(op: Primitive) -> int:
     """What one element of `op` costs by itself, in additions."""
-    key = (op.name, op.operand_types, op.result_types, frozenset(op.attributes.items()))
+    if not op.operands or 0 in op.space().extents:
+        return 0
+    key = structure_of(op)
     if key not in _known:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
         probe = _Probe()
         probe.op = op
-        if 0 in op.space().extents:
-            return 0
         with at_end(probe.block):
             op.element(probe, dims(op.space().extents))
         _known[key] = sum(scalar_cost(inner.name) for inner in probe.block.ops)

@@ -24,11 +24,13 @@ from dlir.ir.location import Location
 from dlir.ir.ops import arith, scf
 from dlir.ir.types import INDEX, Type, VectorType
 from dlir.passes.kernels.buffers import Buffers, signless
-from dlir.passes.kernels.demand import Index
+from dlir.passes.kernels.demand import Index, operand_elements
 from dlir.passes.kernels.monoids import combine, neutral
 
 #: Reductions of at most this many elements are written out instead of looped over.
 UNROLLED = 16
+#: From this nesting on, what an element needs is made before it, in a loop instead of by recursion.
+DEEPEST = 50
 
 
 class Scope:
@@ -50,6 +52,8 @@ class Emitter:
         self.location = location
         #: Scalars are made at this depth or deeper: within the loop over work items, once that is open.
         self.floor = 0
+        #: How many elements are being made, each for the one before.
+        self._nesting = 0
         #: Whether reductions met inside a point are done in order, by the one who computes the point.
         self.is_serial = False
 
@@ -249,10 +253,36 @@ class Emitter:
         for scope in self.scopes[depth:]:
             if key in scope.memo:
                 return scope.memo[key]
+        if self._nesting == DEEPEST:
+            for needed in self._needed(key):
+                self._make(*needed)
+        return self._make(value, index)
+
+    def _make(self, value: Value, index: Index) -> Value:
+        depth = self.depth_of_index(index)
+        self._nesting += 1
         with self.at(depth):
             found = self._element(value, index)
-        self.scopes[depth].memo[key] = found
+        self._nesting -= 1
+        self.scopes[depth].memo[value, index] = found
         return found
+
+    def _needed(self, key: tuple[Value, Index]) -> list[tuple[Value, Index]]:
+        """What the element `key` needs that is not there yet, operands first and itself left out, without recursion."""
+        found: dict[tuple[Value, Index], None] = {}
+        waiting = [(key, False)]
+        while waiting:
+            here, is_ready = waiting.pop()
+            value, index = here
+            op = value.defining_op
+            if is_ready:
+                found[here] = None
+            elif here not in found and not any(here in scope.memo for scope in self.scopes):
+                waiting.append((here, True))
+                if isinstance(op, Primitive) and value not in self.buffers and not _is_indirect(op):
+                    waiting += [(operand, False) for operand in operand_elements(op, index)]
+        del found[key]
+        return list(found)
 
     def remember(self, value: Value, index: Index, scalar: Value) -> None:
         """Let `scalar`, made in the innermost scope, be the element of `value` at `index`."""
@@ -336,6 +366,12 @@ def monoid_of(op: Primitive) -> str:
     monoid = op.space().monoid
     assert monoid is not None
     return monoid
+
+
+def _is_indirect(op: Primitive) -> bool:
+    """Whether what `op` reads for an element does not follow from its maps alone."""
+    space = op.space()
+    return space.guarded or space.monoid is not None
 
 
 def _symbols(expr: AffineExpr) -> Iterator[Value]:

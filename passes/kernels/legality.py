@@ -8,7 +8,7 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.decompose import Decomposed
 from dlir.ir.dialects.nd.base import NdOp, Primitive
 from dlir.ir.errors import DlirError
-from dlir.passes.kernels.classify import FusionClass, fusion_class
+from dlir.passes.kernels.classify import is_free
 from dlir.passes.kernels.cost import recomputation
 from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.shadow import Shadow
@@ -17,13 +17,6 @@ from dlir.passes.kernels.shadow import Shadow
 def is_fusible(op: Operation) -> bool:
     """Whether `op` can be part of a kernel: an array op that is a primitive or made of them."""
     return isinstance(op, NdOp) and (isinstance(op, Primitive | Decomposed))
-
-
-def is_free(op: Operation) -> bool:
-    """Whether `op` is made again in every kernel that uses it: views, constants and what only depends on the index."""
-    if not isinstance(op, Primitive) or op.space().guarded:
-        return False
-    return not any(found is not None for found in op.space().maps) or fusion_class(op) is FusionClass.VIEW
 
 
 def check_static(op: Operation) -> None:

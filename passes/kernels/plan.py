@@ -237,6 +237,8 @@ class _RowPlanner:
         for op, indices in demand.reductions.items():
             for index in indices:
                 row = tuple(expr.substitute(renamed) for expr in index)
+                if not _is_within(row, op.results[0].shape):
+                    raise Unfit(f"'{op.name}' is needed at places that a guard keeps inside of it")
                 if self.row_index.setdefault(op, row) != row:
                     raise Unfit(f"'{op.name}' would be computed more than once")
         self.placed[number] = tuple(renamed), columns
@@ -319,6 +321,15 @@ class _RowPlanner:
             loop.outputs.append((number, index))
             loop.demand.want(value, index)
         return list(loops.values())
+
+
+def _is_within(index: Index, shape: Sequence[int]) -> bool:
+    """Whether `index` stays inside `shape` at every point, as that of a padded or clamped read does not."""
+    for expr, extent in zip(index, shape):
+        low, high = expr.bounds
+        if low is None or high is None or low < 0 or high >= max(extent, 1):
+            return False
+    return True
 
 
 def _split_dims(shape: Sequence[int], row_dims: list[int]) -> tuple[list[AffineExpr], tuple[int, ...]]:

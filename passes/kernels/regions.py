@@ -11,8 +11,9 @@ from dlir.ir.effects import effects_of
 from dlir.ir.location import fuse_locations
 from dlir.ir.ops import kernel
 from dlir.ir.traversal import Mapping, clone
+from dlir.passes.kernels.classify import is_free
 from dlir.passes.kernels.cluster import Cluster, Clustering, inputs_of
-from dlir.passes.kernels.legality import free_producers, is_free, is_fusible, outputs_of
+from dlir.passes.kernels.legality import free_producers, is_fusible, outputs_of
 
 
 def make_regions(block: Block, clustering: Clustering) -> list[KernelRegion]:

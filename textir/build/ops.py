@@ -218,7 +218,7 @@ class OpActions(RegionActions):
         declared = types.results if isinstance(types, FunctionType) else None if types is None else tuple(types)
         if isinstance(types, FunctionType):
             self._check_signature(values, values_start, types)
-        if not info.is_registered:
+        if not info.is_registered or not self._types_known(values):
             self._poison(head, regions, declared, location)
             return
         if declared is not None and info.cls.is_terminator and results is None and not isinstance(types, FunctionType):
@@ -228,9 +228,6 @@ class OpActions(RegionActions):
         try:
             named = self._named_symbols(info, symbols, entries) if symbols else ()
             attributes = schema.checked_attributes(info, entries, named, is_strict=True)
-            if not self._types_known(values):
-                self._poison(head, regions, declared, location)
-                return
             self.point.location = TextLoc(self.source, start)
             values, groups = schema.prepared(info, values, attributes)
             if declared is None:

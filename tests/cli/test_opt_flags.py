@@ -1,0 +1,139 @@
+"""The flags of ``dlir-opt`` that show and check what happens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+from support.cli import run
+
+from dlir.passes import manager
+
+TEXT = """func.func @main(%x: tensor<4xf32>, %y: tensor<4xf32>) -> tensor<4xf32> {
+  %a = nd.mul %x, %y
+  %b = nd.mul %x, %y
+  %c = nd.add %a, %b
+  return %c
+}
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "p.dlir"
+    path.write_text(TEXT)
+    return path
+
+
+def test_print_ir_after_a_pass(program):
+    done = run("dlir-opt", program, "-p", "canonicalize,cse,dce", "--print-ir", "cse")
+    assert done.err.count("// ---- after") == 1 and done.err.count("nd.mul") == 1
+
+
+def test_print_ir_changed_prints_nothing_where_nothing_changed(program):
+    done = run("dlir-opt", program, "-p", "canonicalize,cse", "--print-ir", "changed")
+    assert "// ---- after canonicalize: unchanged" in done.err and "// ---- after cse\n" in done.err
+
+
+def test_diff_shows_only_what_changed(program):
+    done = run("dlir-opt", program, "-p", "cse", "--print-ir", "all", "--diff")
+    assert "-    %b = nd.mul %x, %y" in done.err and "\n+    %c = nd.add %a, %a" in done.err
+    assert "module {" not in done.err
+
+
+def test_print_ir_of_a_pass_that_does_not_exist(program):
+    done = run("dlir-opt", program, "--print-ir", "csee")
+    assert done.code == 1 and "did you mean 'cse'" in done.err
+
+
+def test_timing_and_stats(program):
+    done = run("dlir-opt", program, "-p", "func(canonicalize,cse),fuse", "--timing", "--stats=json")
+    lines = done.err.splitlines()
+    assert any(line.endswith("func(canonicalize,cse)") for line in lines) and any("  cse" in line for line in lines)
+    stats = {entry["pass"]: entry["stats"] for entry in json.loads(lines[-1])}
+    assert stats["cse"] == {"merged": 1} and stats["fuse"]["kernels"] == 1
+
+
+def test_the_pipeline_is_dumped_with_its_options(program):
+    done = run("dlir-opt", program, "-O1", "-p", "dce", "--dump-pipeline")
+    assert done.err.strip().endswith("map,dce") and "fuse{max-ops=1}" in done.err
+
+
+@pytest.mark.parametrize("emit,words", [("generic", '"nd.mul"('), ("dot", "digraph {"), ("dlir", "nd.mul %x")])
+def test_emit(program, emit, words):
+    assert words in run("dlir-opt", program, "--emit", emit).out
+
+
+def test_lists(program):
+    assert "fuse: Group array ops" in run("dlir-opt", "--list-passes").out
+    assert any(entry["name"] == "fuse" for entry in json.loads(run("dlir-opt", "--list-passes=json").out)["passes"])
+    ops = json.loads(run("dlir-opt", "--list-dialects=json").out)
+    assert any(op["name"] == "nd.matmul" and op["attributes"] for op in ops["nd"])
+    assert "# The `nn` dialect" in run("dlir-opt", "--list-dialects=md").out
+
+
+@pytest.mark.parametrize("op", ["nd.softmax", "nn.dense", "nd.constant", "nd.concat"])
+def test_an_example_is_a_program_that_runs(tmp_path, op):
+    path = tmp_path / "example.dlir"
+    assert run("dlir-opt", "--example", op, "-o", path).code == 0
+    assert op in path.read_text()
+    assert run("dlir-run", path, "--bench", "1").code == 0
+
+
+def test_split_input_file_keeps_line_numbers(tmp_path):
+    path = tmp_path / "split.dlir"
+    path.write_text(TEXT + "// -----\n" + TEXT.replace("nd.add", "nd.ad"))
+    done = run("dlir-opt", path, "--split-input-file")
+    assert done.code == 1 and f"{path}:11:" in done.err
+    path.write_text(TEXT + "// -----\n" + TEXT)
+    done = run("dlir-opt", path, "--split-input-file", "-p", "cse")
+    assert done.code == 0 and done.out.count("nd.mul") == 2 and done.out.count("// -----") == 1
+
+
+def test_verify_diagnostics(tmp_path):
+    path = tmp_path / "wrong.dlir"
+    good = """func.func @f(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error @+1 {{unknown op 'nd.ad'}}
+  %a = nd.ad %x
+  %b = nd.exp %x, %x   // expected-error {{takes 1 operand}}
+  return %x
+}
+// -----
+// expected-error @below {{'oops' is not an operation}}
+oops
+"""
+    path.write_text(good)
+    done = run("dlir-opt", path, "--split-input-file", "--verify-diagnostics")
+    assert done.code == 0, done.err
+    path.write_text(good.replace("takes 1", "takes 7"))
+    done = run("dlir-opt", path, "--split-input-file", "--verify-diagnostics")
+    assert done.code == 1 and "unexpected error" in done.err and "was not given: takes 7" in done.err
+
+
+def test_a_crash_leaves_a_reproducer_that_runs_again(program, tmp_path, monkeypatch):
+    @dataclass
+    class Crash(manager.Pass, name="crash"):
+        """Fails."""
+
+        def run(self, module):
+            raise IndexError("planted")
+
+    monkeypatch.setattr("dlir.passes.pipeline_text.find_pass", lambda name: Crash if name == "crash" else find(name))
+    find = manager.find_pass
+    path = tmp_path / "r.dlir"
+    done = run("dlir-opt", program, "-p", "cse,crash", "--reproducer", path)
+    assert done.code == 3 and "Traceback" not in done.err and "planted" in done.err
+    text = path.read_text()
+    assert text.startswith('// dlir-opt reproducer: -p "cse,crash"') and text.endswith(TEXT)
+    again = run("dlir-opt", "--run-reproducer", path, "--reproducer", tmp_path / "second.dlir")
+    assert again.code == 3 and "planted" in again.err
+    assert run("dlir-opt", "--run-reproducer", program).code == 1
+
+
+def test_standard_input(program, monkeypatch):
+    import io
+    import sys
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
+    assert "nd.mul" in run("dlir-opt", "-").out
