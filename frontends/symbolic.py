@@ -86,28 +86,12 @@ def _operator(op: str, swapped: bool = False) -> Callable[..., Node]:
     return lambda self, *others: Node(op, (self, *others))
 
 
-for _name, _op in {
-    "add": "add",
-    "sub": "sub",
-    "mul": "mul",
-    "truediv": "div",
-    "floordiv": "floor_divide",
-    "mod": "mod",
-    "pow": "pow",
-    "matmul": "matmul",
-}.items():  # fmt: skip
+for _pair in "add:add sub:sub mul:mul truediv:div floordiv:floor_divide mod:mod pow:pow matmul:matmul".split():
+    _name, _, _op = _pair.partition(":")
     setattr(Node, f"__{_name}__", _operator(f"nd.{_op}"))
     setattr(Node, f"__r{_name}__", _operator(f"nd.{_op}", swapped=True))
-for _name, _op in {
-    "neg": "neg",
-    "abs": "abs",
-    "eq": "equal",
-    "ne": "not_equal",
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-}.items():
+for _pair in "neg:neg abs:abs eq:equal ne:not_equal lt:less le:less_equal gt:greater ge:greater_equal".split():
+    _name, _, _op = _pair.partition(":")
     setattr(Node, f"__{_name}__", _operator(f"nd.{_op}"))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dlir.ir.core import Block, Operation, Region, Value
 from dlir.ir.location import Location, quote
 from dlir.ir.op import Op
+from dlir.ir.spelling import spell_key
 from dlir.ir.types import FunctionType, spell_results
 from dlir.textir.names import Names
 from dlir.textir.spelling import func_head, module_head, pretty_attributes, spell_dict, split_attributes
@@ -16,18 +17,25 @@ from dlir.textir.spelling import func_head, module_head, pretty_attributes, spel
 OWN_FORMS = ("builtin.module", "func.func")
 
 
-def print_module(op: Operation, generic: bool = False, locations: bool = False) -> str:
+def print_module(
+    op: Operation, generic: bool = False, locations: bool = False, blobs: Mapping[str, str] | None = None
+) -> str:
     """The text of a module (or any op), ending in a newline.
 
     The pretty form is dlir's own; MLIR's tools understand the generic one.  `dlir.textir.parse` reads both, and equal
-    modules give equal texts.
+    modules give equal texts.  `blobs` (see `dlir.textir.weights.to_blob`) are the elements of dense_resource by name.
     """
-    return to_text(op, generic, locations) + "\n"
+    return to_text(op, generic, locations) + "\n" + (_resources(blobs) if blobs else "")
 
 
 def to_text(op: Operation, generic: bool = False, locations: bool = False) -> str:
     """The text of an op, without a newline at its end."""
     return "\n".join(_Printer(op, generic, locations).lines(op))
+
+
+def _resources(blobs: Mapping[str, str]) -> str:
+    entries = ",\n".join(f'      {spell_key(name)}: "{blobs[name]}"' for name in sorted(blobs))
+    return f"\n{{-#\n  dialect_resources: {{\n    builtin: {{\n{entries}\n    }}\n  }}\n#-}}\n"
 
 
 class _Printer:

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dlir.ir.errors import DlirError
-from dlir.ir.types import BF16, ScalarType, dtype_from_numpy
-from dlir.ir.types import FloatType as _Float
+from dlir.ir.types import BF16, FloatType
 from dlir.textir.atomic import atomic_write
 
 MAX_HEADER = 100 << 20
@@ -26,7 +25,7 @@ _NAMES = {
     "F64": "f8", "F32": "f4", "F16": "f2", "I64": "i8", "I32": "i4", "I16": "i2", "I8": "i1",
     "U64": "u8", "U32": "u4", "U16": "u2", "U8": "u1", "BOOL": "?", "C64": "c8",
 }  # fmt: skip
-_ML_NAMES = {"BF16": BF16, "F8_E4M3": _Float("f8E4M3FN"), "F8_E5M2": _Float("f8E5M2")}
+_ML_NAMES = {"BF16": BF16, "F8_E4M3": FloatType("f8E4M3FN"), "F8_E5M2": FloatType("f8E5M2")}
 
 
 class Entry(NamedTuple):
@@ -122,6 +121,8 @@ def _checked(name: str, claim: Any, base: int, size: int) -> tuple[Entry, int]:
 
 
 def _dtype(code: Any) -> np.dtype | None:
+    if not isinstance(code, str):
+        return None
     if code in _NAMES:
         return np.dtype(_NAMES[code])
     return _ML_NAMES[code].numpy if code in _ML_NAMES else None
@@ -155,11 +156,7 @@ def write_tensors(
 
 
 def _code(name: str, array: np.ndarray) -> str:
-    for code, text in _NAMES.items():
-        if array.dtype == np.dtype(text):
+    for code in (*_NAMES, *_ML_NAMES):
+        if array.dtype == _dtype(code):
             return code
-    try:
-        scalar: ScalarType = dtype_from_numpy(array.dtype)
-        return next(code for code, known in _ML_NAMES.items() if known is scalar)
-    except (TypeError, StopIteration):
-        raise DlirError(f"'{name}' of dtype {array.dtype} cannot be stored in a safetensors file") from None
+    raise DlirError(f"'{name}' of dtype {array.dtype} cannot be stored in a safetensors file")

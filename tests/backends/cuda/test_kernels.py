@@ -144,6 +144,12 @@ def test_full_reduction(compiled, size):
     check(runs, x.sum(dtype=np.float64).astype(np.float32), rtol=1e-4, atol=1e-4)
 
 
+def test_reduction_that_is_padded_afterwards_stays_inside_of_its_rows(compiled):
+    x = f32(3, 20)
+    _, runs = compiled(lambda x: nd.pad(nd.max(x, axes=(1,), keepdims=True), low=(2, 0), high=(1, 1), value=0.5), x)
+    check(runs, np.pad(x.max(1, keepdims=True), ((2, 1), (0, 1)), constant_values=0.5))
+
+
 def test_argmax(compiled):
     x = np.round(f32(9, 300), 1)
     x[2, 5] = np.nan
