@@ -33,7 +33,8 @@ class Generator:
     def module(self, ops: int, body: Callable[[Generator, int], str], argument: str) -> str:
         """The text of a module whose function body `body` writes."""
         used = body(self, ops)
-        head = f'"builtin.module"() ({{\n  "func.func"() <{{function_type = ({argument}) -> {argument}, sym_name = "main"}}> ({{\n'
+        type = f"({argument}) -> {argument}"
+        head = f'"builtin.module"() ({{\n  "func.func"() <{{function_type = {type}, sym_name = "main"}}> ({{\n'
         tail = f'    "func.return"({used}) : ({argument}) -> ()\n  }}) : () -> ()\n}}) : () -> ()\n'
         return head + f"  ^bb0(%x: {argument}):\n" + "\n".join(self.lines) + "\n" + tail
 
@@ -73,18 +74,25 @@ def layers(to: Generator, ops: int) -> str:
     return values[-1]
 
 
+LOOP = """"dl.loop"(VALUE) ({
+    ^bb0(%iN: TENSOR):
+      %bN = "dl.mul"(%iN, VALUE) : (TENSOR, TENSOR) -> TENSOR
+      %cN = "dl.if"(%bN) ({
+        %dN = "dl.neg"(%bN) : (TENSOR) -> TENSOR
+        "dl.yield"(%dN) : (TENSOR) -> ()
+      }, {
+        "dl.yield"(%bN) : (TENSOR) -> ()
+      }) : (TENSOR) -> TENSOR
+      "dl.yield"(%cN) : (TENSOR) -> ()
+    }) {step = N : i64} : (TENSOR) -> TENSOR"""
+
+
 def loops(to: Generator, ops: int) -> str:
-    """Regions, three deep, every six ops."""
+    """Regions inside regions, seven ops at a time."""
     value = "%x"
     while to.count < ops:
-        inner = to.count
-        body = f'"dl.mul"(%i{inner}, {value}) : ({TENSOR}, {TENSOR}) -> {TENSOR}'
-        lines = [f'"dl.loop"({value}) ({{', f"    ^bb0(%i{inner}: {TENSOR}):", f"      %b{inner} = {body}"]
-        lines += [f'      %c{inner} = "dl.if"(%b{inner}) ({{', f'        %d{inner} = "dl.neg"(%b{inner}) : ({TENSOR}) -> {TENSOR}']
-        lines += [f'        "dl.yield"(%d{inner}) : ({TENSOR}) -> ()', "      }, {"]
-        lines += [f'        "dl.yield"(%b{inner}) : ({TENSOR}) -> ()', f"      }}) : ({TENSOR}) -> {TENSOR}"]
-        lines += [f'      "dl.yield"(%c{inner}) : ({TENSOR}) -> ()', f"    }}) {{step = {inner % 7} : i64}} : ({TENSOR}) -> {TENSOR}"]
-        value = to.result("\n".join(lines))
+        text = LOOP.replace("TENSOR", TENSOR).replace("VALUE", value).replace("N", str(to.count))
+        value = to.result(text)
         to.count += 6
     return value
 

@@ -12,7 +12,7 @@ from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import func, memref
-from dlir.ir.traversal import structurally_equal
+from dlir.ir.traversal import clone, structurally_equal
 from dlir.ir.types import MemRefType, ScalarType, TensorType
 from dlir.passes.kernels.buffers import Buffers
 from dlir.passes.kernels.emit import Emitter
@@ -48,21 +48,26 @@ class _Lowering:
     #: Kernels made, and calls of one that was there already.
     number: int = 0
     shared: int = 0
-    known: dict[tuple[object, ...], list[Func]] = field(default_factory=dict)
+    #: Lowered regions, without their operands, and their functions.
+    known: dict[tuple[object, ...], list[tuple[Operation, Func]]] = field(default_factory=dict)
     tables: dict[Attribute, str] = field(default_factory=dict)
 
     def lower(self, region: KernelRegion) -> None:
         """Replace `region` by a call."""
-        function = self._kernel(region)
-        same = self._same_as(function)
-        if same is None:
+        key = (region.operand_types, tuple([op.name for op in region.body.ops]))
+        shape = _without_operands(region)
+        known = self.known.setdefault(key, [])
+        function = next((made for other, made in known if structurally_equal(shape, other)), None)
+        if function is None:
+            function = self._kernel(region)
             function.set("sym_name", self._free_name("kernel_"))
             self.module.body.append(function)
+            known.append((shape, function))
             self.number += 1
         else:
             self.shared += 1
         with before(region):
-            func.call(*region.operands, callee=(same or function).symbol, result_types=())
+            func.call(*region.operands, callee=function.symbol, result_types=())
         region.erase()
 
     def _kernel(self, region: KernelRegion) -> Func:
@@ -92,17 +97,6 @@ class _Lowering:
             func.return_()
         return function
 
-    def _same_as(self, function: Func) -> Func | None:
-        """A kernel that was made before and is equal to `function` but for its name."""
-        shape = (function.type, *(op.name for op in function.body.ops))
-        others = self.known.setdefault(shape, [])
-        for other in others:
-            function.attributes["sym_name"] = other.attributes["sym_name"]
-            if structurally_equal(function, other):
-                return other
-        others.append(function)
-        return None
-
     def _table(self, elements: Attribute) -> Value:
         """The buffer of a constant array, made at the insertion point."""
         type = elements.type  # type: ignore[attr-defined]
@@ -128,3 +122,10 @@ class _Lowering:
         while f"{prefix}{number}" in taken:
             number += 1
         return f"{prefix}{number}"
+
+
+def _without_operands(region: KernelRegion) -> Operation:
+    """A copy of `region` that uses nothing, to compare others with."""
+    copy = clone(region)
+    copy.set_operands(())
+    return copy

@@ -20,7 +20,7 @@ from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.scf import For, Parallel, for_loop, parallel_loop
 from dlir.ir.ops import arith, func
 from dlir.ir.types import INDEX, VectorType
-from dlir.passes.kernels.cost import scalar_cost
+from dlir.passes.kernels.classify import scalar_cost
 
 #: Chunks of a large kernel: more than threads, so that one that is held up does not keep the others waiting.
 CHUNKS = 16

@@ -110,7 +110,8 @@ def _checked(name: str, claim: Any, base: int, size: int) -> tuple[Entry, int]:
     dtype = _dtype(code)
     if dtype is None:
         raise ValueError(f"'{name}' has the unknown dtype {code!r}")
-    if not _is_counts(shape) or not _is_counts(offsets) or len(offsets) != 2:
+    shape, offsets = _counts(shape), _counts(offsets)
+    if shape is None or offsets is None or len(offsets) != 2:
         raise ValueError(f"the shape or the offsets of '{name}' are not lists of numbers")
     start, end = offsets
     if not start <= end <= size - base:
@@ -128,8 +129,9 @@ def _dtype(code: Any) -> np.dtype | None:
     return _ML_NAMES[code].numpy if code in _ML_NAMES else None
 
 
-def _is_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+def _counts(value: Any) -> list[int] | None:
+    """`value` if it is a list of numbers from 0 on."""
+    return value if isinstance(value, list) and all(type(item) is int and item >= 0 for item in value) else None
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:

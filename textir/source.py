@@ -52,19 +52,19 @@ class TextLoc(FileLoc):
     __setattr__ = object.__setattr__
 
     @property
-    def file(self) -> str:  # type: ignore[override]
+    def file(self) -> str:
         return self.source.name
 
     @property
-    def line(self) -> int:  # type: ignore[override]
+    def line(self) -> int:
         return self.source.position(self.offset)[0]
 
     @property
-    def column(self) -> int:  # type: ignore[override]
+    def column(self) -> int:
         return self.source.position(self.offset)[1]
 
     @property
-    def end(self) -> None:  # type: ignore[override]
+    def end(self) -> None:
         return None
 
     def _fields(self) -> tuple[Any, ...]:

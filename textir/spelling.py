@@ -62,8 +62,8 @@ def pretty_attributes(op: Op) -> tuple[list[str], list[str]]:
         del inherent[SEGMENTS]
     entries = []
     for name, attribute in inherent.items():
-        spec = schema.attributes.get(name)
-        if isinstance(attribute, DenseArrayAttr) and attribute.type is I64 and spec and spec.kind == _INTEGERS:
+        known = schema.attributes.get(name)
+        if isinstance(attribute, DenseArrayAttr) and attribute.type is I64 and known and known.kind == _INTEGERS:
             entries.append(f"{spell_key(name)} = [{', '.join(map(str, attribute.value))}]")
         else:
             entries.append(spell_entry(name, attribute))

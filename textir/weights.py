@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -149,10 +150,12 @@ def sidecar(module: Operation, attribute: str, path: str | Path | None) -> Path 
 # ---------------------------------------------------------------- blobs in the text
 
 
-def _from_blob(name: str, text: str, type: Type | None, location: Location) -> np.ndarray:
+def _from_blob(name: str, text: str, type: Any, location: Location) -> np.ndarray:
     """The array of ``"0x<alignment, 4 bytes, little-endian><data>"``."""
     if not isinstance(type, ShapedType) or not type.is_static:
         raise DlirError(f"the blob '{name}' needs a static tensor type, not {type}", location)
+    shape: Any = type.shape
+    dtype: Any = type.dtype
     try:
         if not text.startswith("0x"):
             raise ValueError("it does not start with 0x")
@@ -162,10 +165,9 @@ def _from_blob(name: str, text: str, type: Type | None, location: Location) -> n
         alignment = struct.unpack("<I", data[:4])[0]
         if alignment & (alignment - 1) or alignment > _MAX_ALIGNMENT:
             raise ValueError(f"its alignment {alignment} is not a small power of two")
-        array = np.frombuffer(data, np.uint8, offset=4).copy().view(type.dtype.numpy)  # type: ignore[attr-defined]
+        array = np.frombuffer(data, np.uint8, offset=4).copy().view(dtype.numpy).reshape(shape)
     except (ValueError, TypeError) as error:
         raise DlirError(f"the blob '{name}' cannot be used: {error}", location) from None
-    array = array.reshape(type.shape)
     array.setflags(write=False)
     return array
 

@@ -14,7 +14,8 @@ from dlir.ir.attributes import Attribute
 from dlir.ir.core import Value
 from dlir.ir.dialects.builtin import UnrealizedConversionCast
 from dlir.ir.ops import memref, vector
-from dlir.ir.types import IntegerType, MemRefType, Type, VectorType
+from dlir.ir.types import MemRefType, Type, VectorType
+from dlir.passes.kernels.probe import signless
 
 if TYPE_CHECKING:
     from dlir.passes.kernels.emit import Emitter
@@ -107,11 +108,6 @@ def divisions(expr: AffineExpr) -> int:
                 count += 1
                 stack.append(atom.expr)
     return count
-
-
-def signless(dtype: Type) -> Type:
-    """The type that scalars of `dtype` have in loops."""
-    return IntegerType(dtype.width) if isinstance(dtype, IntegerType) else dtype
 
 
 def _converted(scalar: Value, dtype: Type) -> Value:

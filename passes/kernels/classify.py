@@ -1,13 +1,15 @@
-"""What an ``nd`` op is to fusion, derived from its iteration space and index maps."""
+"""What an ``nd`` op is to fusion, derived from its iteration space, its index maps and its scalar code."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
-from dlir.ir.affine import AffineMap
-from dlir.ir.core import Operation
-from dlir.ir.dialects.nd.base import Elementwise, Primitive, Space
+from dlir.ir.affine import AffineExpr, AffineMap
+from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.nd.base import Primitive, Space
+from dlir.passes.kernels.probe import Probe
 
 
 class FusionClass(Enum):
@@ -27,51 +29,73 @@ class FusionClass(Enum):
     OPAQUE = "opaque"
 
 
-#: By what determines the class: it is asked for often.
-MOST_KNOWN = 10_000
-_known: dict[Hashable, FusionClass] = {}
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is asked for often about a primitive op, and follows from what it is by itself.
+
+    `reads`: the operands that are read, with their index map, or None for the identity.
+    """
+
+    space: Space
+    fusion_class: FusionClass
+    reads: tuple[tuple[int, AffineMap | None], ...]
+    #: Made again in every kernel that uses it: views, constants and what only depends on the index.
+    is_free: bool
+    #: Of one element, in additions.
+    cost: int
+
+    def operand_elements(self, op: Operation, index: Sequence[AffineExpr]) -> list[tuple[Value, tuple[AffineExpr, ...]]]:
+        """The elements of the operands of `op`, of which these are the facts, that are read at a point of its space."""
+        operands = op.operands
+        point = tuple(index)
+        return [(operands[number], point if found is None else found.apply(point)) for number, found in self.reads]
 
 
-def structure_of(op: Operation) -> Hashable:
-    """What two ops have in common when they are equal but for their operands."""
-    return op.name, op.operand_types, op.result_types, frozenset(op.attributes.items())
+#: Facts by structure; ops of a network repeat.
+_known: dict[Hashable, Facts] = {}
+_MOST_KNOWN = 10_000
+
+
+def facts(op: Primitive) -> Facts:
+    """The facts of an op, whose shapes must be static."""
+    types = op.operand_types
+    if not types:
+        # Mostly a constant: finding it again would take comparing its elements.
+        return Facts(op.space(), FusionClass.ELEMENTWISE, (), True, 0)
+    key = (op.name, types, op.result_types, frozenset(op.attributes.items()))
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        found = _known[key] = _facts(op)
+    return found
 
 
 def fusion_class(op: Operation) -> FusionClass:
     """The class of a primitive op; OPAQUE for anything else.  Shapes must be static."""
-    if not isinstance(op, Primitive):
-        return FusionClass.OPAQUE
-    if not op.operands:
-        return FusionClass.ELEMENTWISE
-    key = structure_of(op)
-    if key not in _known:
-        if len(_known) >= MOST_KNOWN:
-            _known.clear()
-        _known[key] = _classified(op)
-    return _known[key]
+    return facts(op).fusion_class if isinstance(op, Primitive) else FusionClass.OPAQUE
 
 
 def is_free(op: Operation) -> bool:
     """Whether `op` is made again in every kernel that uses it: views, constants and what only depends on the index."""
-    if not isinstance(op, Primitive):
-        return False
-    if not op.operands:
-        return True
-    if fusion_class(op) is FusionClass.VIEW:
-        return not op.space().guarded
-    return fusion_class(op) is FusionClass.ELEMENTWISE and not any(found is not None for found in op.space().maps)
+    return isinstance(op, Primitive) and facts(op).is_free
 
 
-def _classified(op: Primitive) -> FusionClass:
+def _facts(op: Primitive) -> Facts:
     space = op.space()
-    if space.reduction or space.monoid is not None:
-        return _reduction_class(space)
-    maps = [found for found in space.maps if found is not None]
-    if isinstance(op, Elementwise) or not maps:
-        return FusionClass.ELEMENTWISE
-    if len(maps) == 1 and op.operands[0].dtype is op.results[0].dtype:
-        return FusionClass.VIEW
-    return FusionClass.ELEMENTWISE
+    reads = tuple((n, None if found.is_identity else found) for n, found in enumerate(space.maps) if found is not None)
+    probe = None if 0 in space.extents else Probe(op)
+    cost = 0 if probe is None else sum(scalar_cost(inner.name) for inner in probe.block.ops)
+    if space.monoid is not None:
+        return Facts(space, _reduction_class(space), reads, False, cost)
+    moves = len(reads) == 1 and (probe.result in probe.loaded if probe else _same_dtype(op))
+    if moves and not space.guarded:
+        return Facts(space, FusionClass.VIEW, reads, True, cost)
+    return Facts(space, FusionClass.ELEMENTWISE, reads, not reads, cost)
+
+
+def _same_dtype(op: Primitive) -> bool:
+    return op.operands[0].dtype is op.results[0].dtype
 
 
 def _reduction_class(space: Space) -> FusionClass:
@@ -96,3 +120,16 @@ def _slides(space: Space, found: AffineMap) -> bool:
         if any(number < rank for number in used) and any(number >= rank for number in used):
             return True
     return False
+
+
+#: Costs of scalar ops in additions; any other op of `math` costs FUNCTION.
+_COSTS = {"arith.constant": 0, "arith.divf": 6, "arith.divsi": 12, "arith.divui": 12, "arith.remf": 20}
+_CHEAP_FUNCTIONS = ("math.absf", "math.absi", "math.fma", "math.floor", "math.ceil", "math.roundeven", "math.copysign")
+_FUNCTION = 16
+
+
+def scalar_cost(name: str) -> int:
+    """What the scalar op called `name` costs, in additions."""
+    if name.startswith("math.") and name not in _CHEAP_FUNCTIONS:
+        return _FUNCTION
+    return _COSTS.get(name, 1)

@@ -132,7 +132,7 @@ class _Tiles:
         """Copy `depth` products' worth of one operand to shared memory, zeros where it ends."""
         emitter, (*sizes, depth) = self.emitter, self.tile
         size, extent = sizes[side], self.extents[side]
-        along_depth = self._runs_along_depth(side, outer)
+        along_depth = self._runs_along_depth(side)
 
         def element(number: AffineExpr) -> None:
             shape = (size, depth) if along_depth else (depth, size)
@@ -166,7 +166,7 @@ class _Tiles:
         assert loop is not None
         loop.attributes["dlir.unroll"] = UNIT
 
-    def _runs_along_depth(self, side: int, outer: Sequence[AffineExpr]) -> bool:
+    def _runs_along_depth(self, side: int) -> bool:
         """Whether neighbours in an operand's memory are neighbours in the sum, rather than in the result."""
         operand = self._operand(side)
         index = self.op.space().maps[operand]
@@ -224,7 +224,7 @@ class _Tiles:
             if inside is None:
                 element()
             else:
-                with self._guarded_scalars(1):
+                with self._guarded_scalars():
                     self.emitter.when(inside, element)
 
     def _store_element(self, point: Index, total: Value) -> None:
@@ -266,7 +266,7 @@ class _Tiles:
         """``compute()`` where `condition` holds, else 0."""
         emitter = self.emitter
         then, otherwise = Block(), Block()
-        with self._guarded_scalars(1), emitter.inside(then):
+        with self._guarded_scalars(), emitter.inside(then):
             scf.yield_(compute())
         zero = emitter.constant(0, self.dtype)
         with at_end(otherwise, emitter.location):
@@ -275,11 +275,11 @@ class _Tiles:
         return insert(If.create(condition, regions=regions, result_types=[self.dtype])).results[0]
 
     @contextmanager
-    def _guarded_scalars(self, levels: int) -> Iterator[None]:
+    def _guarded_scalars(self) -> Iterator[None]:
         """Make scalars no further out than in the block about to be opened: they may be outside of their buffers."""
         emitter = self.emitter
         outside = emitter.floor
-        emitter.floor = emitter.depth + levels
+        emitter.floor = emitter.depth + 1
         try:
             yield
         finally:

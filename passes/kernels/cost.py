@@ -1,26 +1,17 @@
-"""What computing an element costs, derived from the scalar code that an op emits, and what is worth keeping."""
+"""What computing elements costs, and which are worth keeping."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-from dlir.ir.affine import AffineExpr, dims
-from dlir.ir.attributes import Attribute
-from dlir.ir.builder import at_end
-from dlir.ir.core import Block, Value
+from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Primitive
-from dlir.ir.ops import arith
-from dlir.ir.types import INDEX, Type
-from dlir.passes.kernels.buffers import signless
-from dlir.passes.kernels.classify import MOST_KNOWN, structure_of
-from dlir.passes.kernels.demand import Demand, Index, operand_elements
+from dlir.ir.types import INDEX
+from dlir.passes.kernels.classify import facts
+from dlir.passes.kernels.demand import Demand, Index
 from dlir.passes.kernels.plan import Loop, Plan
-
-#: Costs of scalar ops in additions; any other op of `math` costs FUNCTION.
-_COSTS = {"arith.constant": 0, "arith.divf": 6, "arith.divsi": 12, "arith.divui": 12, "arith.remf": 20}
-_CHEAP_FUNCTIONS = ("math.absf", "math.absi", "math.fma", "math.floor", "math.ceil", "math.roundeven", "math.copysign")
-FUNCTION = 16
+from dlir.passes.kernels.probe import Probe
 
 #: From this cost on, computing an element again costs more than writing and reading it.
 WORTH_KEEPING = 10
@@ -28,55 +19,12 @@ WORTH_KEEPING = 10
 SCRATCH_LIMIT = 32 << 10
 
 
-class _Probe:
-    """Stands in for an emitter: every load gives an argument of the block."""
-
-    def __init__(self) -> None:
-        self.block = Block([INDEX])
-        self.op: Primitive | None = None
-
-    def load(self, operand: int, index: Sequence[AffineExpr]) -> Value:
-        assert self.op is not None
-        return self.block.add_arg(signless(self.op.operands[operand].dtype))
-
-    def index(self, expr: AffineExpr) -> Value:
-        return self.block.args[0]
-
-    def constant(self, number: float | int | bool, dtype: Type) -> Value:
-        return arith.constant(number, signless(dtype))
-
-    def table(self, elements: Attribute, index: Sequence[AffineExpr]) -> Value:
-        return self.block.add_arg(signless(elements.type.dtype))  # type: ignore[attr-defined]
-
-
-_known: dict[Hashable, int] = {}
-
-
-def element_cost(op: Primitive) -> int:
-    """What one element of `op` costs by itself, in additions."""
-    if not op.operands or 0 in op.space().extents:
-        return 0
-    key = structure_of(op)
-    if key not in _known:
-        if len(_known) >= MOST_KNOWN:
-            _known.clear()
-        probe = _Probe()
-        probe.op = op
-        with at_end(probe.block):
-            op.element(probe, dims(op.space().extents))
-        _known[key] = sum(scalar_cost(inner.name) for inner in probe.block.ops)
-    return _known[key]
-
-
 def is_product(op: Primitive) -> bool:
     """Whether an element of `op` is an element of the first operand times one of the second, each possibly widened, and
     zero where one is read outside of its shape."""
     if len(op.operands) != 2 or 0 in op.space().extents:
         return False
-    probe = _Probe()
-    probe.op = op
-    with at_end(probe.block):
-        found = op.element(probe, dims(op.space().extents)).defining_op
+    found = Probe(op).result.defining_op
     if found is None or found.name not in ("arith.mulf", "arith.muli"):
         return False
     return all(_is_read(factor) for factor in found.operands)
@@ -91,13 +39,6 @@ def _is_read(value: Value) -> bool:
     return op is None and value.type is not INDEX
 
 
-def scalar_cost(name: str) -> int:
-    """What the op called `name` costs, in additions."""
-    if name.startswith("math.") and name not in _CHEAP_FUNCTIONS:
-        return FUNCTION
-    return _COSTS.get(name, 1)
-
-
 def computation_cost(key: tuple[Value, Index], demand: Demand) -> int:
     """What computing an element costs with all that it needs, up to what is in memory or reduced."""
     total = 0
@@ -110,8 +51,8 @@ def computation_cost(key: tuple[Value, Index], demand: Demand) -> int:
         if here in seen or here in demand.leaves or not isinstance(op, Primitive) or op in demand.reductions:
             continue
         seen[here] = None
-        total += element_cost(op)
-        waiting += operand_elements(op, index)
+        total += facts(op).cost
+        waiting += facts(op).operand_elements(op, index)
     return total
 
 
@@ -149,7 +90,7 @@ def _frontier(earlier: Loop, later: Loop) -> list[tuple[Value, Index]]:
             and isinstance(op, Primitive)
             and op not in later.demand.reductions
         ):
-            inner.update(operand_elements(op, index))
+            inner.update(facts(op).operand_elements(op, index))
     found = []
     for key in later.demand.elements:
         used = {n for expr in key[1] for n in expr.used_dims()}
@@ -169,7 +110,7 @@ def recomputation(plan: Plan) -> str | None:
                 continue
             used = {n for expr in index for n in expr.used_dims()}
             times = _times(plan, loop, used, rank)
-            wasted = (times - math.prod(value.shape)) * element_cost(op)
+            wasted = (times - math.prod(value.shape)) * facts(op).cost
             if wasted > 2 * total:
                 return f"'{op.name}' would be computed {times} times for its {math.prod(value.shape)} elements"
     return None
@@ -201,6 +142,6 @@ def row_elements(loop: Loop, rank: int) -> list[tuple[Value, Index]]:
     for value, index in of_row:
         op = value.defining_op
         if (value, index) not in demand.leaves and isinstance(op, Primitive) and op not in demand.reductions:
-            inner.update(operand_elements(op, index))
+            inner.update(facts(op).operand_elements(op, index))
     wanted = [key for key in demand.elements if key in of_row and key not in inner]
     return [key for key in wanted if computation_cost(key, demand) >= WORTH_KEEPING]

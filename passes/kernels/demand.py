@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dlir.ir.affine import AffineExpr, constant, dim
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.nd.base import Primitive
+from dlir.passes.kernels.classify import facts
 
 Index = tuple[AffineExpr, ...]
 
@@ -41,7 +42,7 @@ class Demand:
             op = value.defining_op
             if (value, index) in self.leaves:
                 yield (value, index), False
-            elif isinstance(op, Primitive) and (not op.operands or op.space().guarded):
+            elif isinstance(op, Primitive) and (not op.operands or facts(op).space.guarded):
                 yield (value, index), True
 
     def fresh(self, extents: Sequence[int]) -> Index:
@@ -58,7 +59,7 @@ class Demand:
 
     def want_operands(self, op: Primitive, index: Sequence[AffineExpr]) -> None:
         """Ask for what `op` reads at the point `index` of its space."""
-        self._follow(operand_elements(op, tuple(index)))
+        self._follow(facts(op).operand_elements(op, index))
 
     def _follow(self, waiting: list[tuple[Value, Index]]) -> None:
         while waiting:
@@ -71,16 +72,11 @@ class Demand:
             if not isinstance(op, Primitive) or not self.inside(op):
                 self.leaves[key] = None
                 continue
-            space = op.space()
+            known = facts(op)
+            space = known.space
             if space.monoid is not None:
                 self.reductions.setdefault(op, []).append(point)
                 if not self.through_reductions:
                     continue
                 point += self.fresh(space.reduction)
-            waiting += operand_elements(op, point)
-
-
-def operand_elements(op: Primitive, index: Index) -> list[tuple[Value, Index]]:
-    """The elements of its operands that `op` reads at a point of its space."""
-    maps = op.space().maps
-    return [(value, found.apply(index)) for value, found in zip(op.operands, maps) if found is not None]
+            waiting += known.operand_elements(op, point)

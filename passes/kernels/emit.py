@@ -24,7 +24,8 @@ from dlir.ir.location import Location
 from dlir.ir.ops import arith, scf
 from dlir.ir.types import INDEX, Type, VectorType
 from dlir.passes.kernels.buffers import Buffers, signless
-from dlir.passes.kernels.demand import Index, operand_elements
+from dlir.passes.kernels.classify import facts
+from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.monoids import combine, neutral
 
 #: Reductions of at most this many elements are written out instead of looped over.
@@ -280,7 +281,7 @@ class Emitter:
             elif here not in found and not any(here in scope.memo for scope in self.scopes):
                 waiting.append((here, True))
                 if isinstance(op, Primitive) and value not in self.buffers and not _is_indirect(op):
-                    waiting += [(operand, False) for operand in operand_elements(op, index)]
+                    waiting += [(operand, False) for operand in facts(op).operand_elements(op, index)]
         del found[key]
         return list(found)
 
@@ -296,13 +297,13 @@ class Emitter:
             return self.buffers.load(self, value, index)
         op = value.defining_op
         assert isinstance(op, Primitive)
-        if op.space().monoid is not None:
+        if facts(op).space.monoid is not None:
             return self.reduction(op, index)
         return op.element(Context(self, op), index)
 
     def reduction(self, op: Primitive, index: Index) -> Value:
         """The result of a reduction at `index`, which has an expression for each parallel dimension."""
-        space = op.space()
+        space = facts(op).space
         assert space.monoid is not None
         context = Context(self, op)
         size = math.prod(space.reduction)
@@ -363,14 +364,14 @@ def accumulated_dtype(op: Primitive) -> Type:
 
 def monoid_of(op: Primitive) -> str:
     """The monoid of a reduction."""
-    monoid = op.space().monoid
+    monoid = facts(op).space.monoid
     assert monoid is not None
     return monoid
 
 
 def _is_indirect(op: Primitive) -> bool:
     """Whether what `op` reads for an element does not follow from its maps alone."""
-    space = op.space()
+    space = facts(op).space
     return space.guarded or space.monoid is not None
 
 

@@ -20,7 +20,7 @@ from dlir.ir.affine import AffineExpr, constant, delinearize, dim, dims, lineari
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.buffers import folds
-from dlir.passes.kernels.classify import FusionClass, fusion_class
+from dlir.passes.kernels.classify import FusionClass, facts, fusion_class
 from dlir.passes.kernels.demand import Demand, Index
 
 Inside = Callable[[Operation], bool]
@@ -251,7 +251,7 @@ class _RowPlanner:
             self._find_level(op, demands)
         loops: dict[tuple[int, tuple[int, ...]], Loop] = {}
         for op in sorted(demands, key=lambda item: self.level[item]):
-            extents = op.space().reduction
+            extents = facts(op).space.reduction
             key = (self.level[op], extents)
             loop = loops.get(key)
             if loop is None:
@@ -262,12 +262,12 @@ class _RowPlanner:
 
     def _want_operands(self, op: Primitive, demand: Demand) -> None:
         assert self.rows is not None
-        space = op.space()
+        space = facts(op).space
         demand.want_operands(op, self.row_index[op] + points(space.reduction, len(self.rows)))
 
     def _reduction_demand(self, op: Primitive) -> Demand:
         assert self.rows is not None
-        demand = Demand(self.inside, self.rows + op.space().reduction, through_reductions=False)
+        demand = Demand(self.inside, self.rows + facts(op).space.reduction, through_reductions=False)
         self._want_operands(op, demand)
         return demand
 

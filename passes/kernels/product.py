@@ -8,7 +8,7 @@ from dlir.ir.affine import AffineExpr, dims
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.dialects.nd.scalars import widen
-from dlir.passes.kernels.classify import FusionClass, fusion_class
+from dlir.passes.kernels.classify import FusionClass, facts
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, Emitter
 
@@ -18,7 +18,7 @@ def factor(emitter: Emitter, op: Primitive, operand: int, index: Index) -> Value
 
     Outside of the operand, where `may_leave` says that it can be read, it is zero.
     """
-    found = op.space().maps[operand]
+    found = facts(op).space.maps[operand]
     assert found is not None
     if not may_leave(op, operand):
         return widen(emitter.element(op.operands[operand], found.apply(index)))
@@ -28,7 +28,7 @@ def factor(emitter: Emitter, op: Primitive, operand: int, index: Index) -> Value
 
 def may_leave(op: Primitive, operand: int) -> bool:
     """Whether some point reads an operand outside of its shape, where it counts as zero."""
-    space = op.space()
+    space = facts(op).space
     found = space.maps[operand]
     if not space.guarded or found is None:
         return False
@@ -41,17 +41,14 @@ def may_leave(op: Primitive, operand: int) -> bool:
 
 def leaf_of(op: Primitive, operand: int, index: Index) -> tuple[Value, Index] | None:
     """What in memory is the factor of one operand at a point, seen through views; None where it is computed."""
-    found = op.space().maps[operand]
+    found = facts(op).space.maps[operand]
     if found is None or may_leave(op, operand):
         return None
     value, index = op.operands[operand], found.apply(index)
     while (definition := value.defining_op) is not None:
-        if not isinstance(definition, Primitive) or fusion_class(definition) is not FusionClass.VIEW:
+        if not isinstance(definition, Primitive) or facts(definition).fusion_class is not FusionClass.VIEW:
             return None
-        space = definition.space()
-        if space.guarded or space.maps[0] is None:
-            return None
-        value, index = definition.operands[0], space.maps[0].apply(index)
+        ((value, index),) = facts(definition).operand_elements(definition, index)
     return value, index
 
 

@@ -10,6 +10,7 @@ from dlir.ir.affine import AffineExpr, delinearize, dims, linearize
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.types import Type
 from dlir.passes.kernels.buffers import folds, stride_of
+from dlir.passes.kernels.classify import facts
 from dlir.passes.kernels.cost import is_product
 from dlir.passes.kernels.demand import Demand, Index
 from dlir.passes.kernels.plan import Inside, Plan
@@ -59,7 +60,7 @@ def reads_vectors(op: Primitive, roles: Roles, dtype: Type) -> bool:
     """Whether neighbouring columns of the right operand are neighbours in memory, in the type of the sum."""
     if len(roles.columns) != 1:
         return False
-    leaf = leaf_of(op, roles.right, dims(op.space().extents))
+    leaf = leaf_of(op, roles.right, dims(facts(op).space.extents))
     return leaf is not None and leaf[0].dtype is dtype and stride_of(leaf[1], leaf[0].shape, roles.columns[0]) == 1
 
 
@@ -72,7 +73,7 @@ def roles_of(plan: Plan, inside: Inside) -> Roles | None:
     """The roles of the dimensions of a plan's contraction; None if it is no product of two operands."""
     op = plan.anchor
     assert op is not None
-    space = op.space()
+    space = facts(op).space
     if len(space.maps) != 2 or not is_product(op) or all(may_leave(op, number) for number in (0, 1)):
         return None
     uses = [set(found.used_dims()) for found in space.maps if found is not None]
@@ -104,7 +105,7 @@ def _neighbours(plan: Plan, op: Primitive, right: int, mine: list[int], inside: 
 
 def _is_smooth(plan: Plan, op: Primitive, right: int, merged: tuple[int, ...], inside: Inside) -> bool:
     """Whether nothing that is read or written divides when the dimensions `merged` are one."""
-    space = op.space()
+    space = facts(op).space
     shape = space.parallel
     names = dims((*space.extents, math.prod(shape[n] for n in merged)))
     point = list(names[: len(space.extents)])

@@ -85,7 +85,7 @@ def same_number(element: Any, number: int | float | bool) -> bool:
         with np.errstate(all="ignore"):
             wanted = float(np.asarray(number).astype(dtype))
         found = float(element)
-        return math.isnan(wanted) and math.isnan(found) or _same_float(found, wanted)
+        return (math.isnan(wanted) and math.isnan(found)) or _same_float(found, wanted)
     return int(element) == number if is_integral else _same_float(float(element), float(number))
 
 

@@ -90,8 +90,9 @@ class RandomText:
         if kind == 5:
             return self.type()
         return self.pick(
-            *("true", "false", "unit", '""', '"x\\22y\\n"', '"// no"', '"{}>"', '"t" : !d.s', "@f", '@f::@"a b"::@c', "[1, -2]"),
-            *("[]", "[ 1,2 ]", "dense<1> : tensor<2xi8>", "dense<[[1.5, -2.0e3], [3., 0x7F800000]]> : tensor<2x2xf32>"),
+            *("true", "false", "unit", '""', '"x\\22y\\n"', '"// no"', '"{}>"', '"t" : !d.s', "@f", '@f::@"a b"::@c'),
+            *("[1, -2]", "[]", "[ 1,2 ]"),
+            *("dense<1> : tensor<2xi8>", "dense<[[1.5, -2.0e3], [3., 0x7F800000]]> : tensor<2x2xf32>"),
             *("dense<true> : tensor<3xi1>", 'dense<"0x0000803F"> : tensor<1xf32>', "dense<[]> : tensor<0xf32>"),
             *("dense<(1.0, 2.0)> : tensor<2xcomplex<f32>>", 'dense<["a", "b"]> : tensor<2x!d.s>', "dense<> : tensor<0x4xi8>"),
             *("dense_resource<w> : tensor<4xf32>", 'dense_resource<"w w"> : tensor<i8>', "array<i64>", "array<i64: 1, 2>"),

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 import support.text_dialect  # noqa: F401 - registers the ops of the dialect `tst`
+
 from dlir.ir.errors import DlirError
 from dlir.textir import parse
 from dlir.textir.diagnostics import render

@@ -74,13 +74,22 @@ def test_xdsl_reads_every_kind_of_attribute_and_type(xdsl_opt):
     xdsl_opt(print_module(parse(text), generic=True))
 
 
+NESTED = """
+%x = "d.c"() : () -> f32
+"d.l"() ({
+  %x_0 = "d.c"() : () -> f32
+  "d.l"() ({
+    %y = "d.c"() : () -> f32
+  }) : () -> ()
+}, {
+  %y = "d.c"() : () -> f32
+}) : () -> ()
+"""
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_names_never_shadow_for_mlir(mlir_opt, seed):
-    text = "\n".join(
-        f'%x = "d.c"() : () -> f32\n"d.l"() ({{\n %x_0 = "d.c"() : () -> f32\n "d.l"() ({{ %y = "d.c"() : () -> f32 }}) : () -> () }}) : () -> ()'
-        for _ in range(1)
-    )
-    module = parse(text)
+    module = parse(NESTED)
     for op in module.walk():
         for result in op.results:
             result.name = RandomText(seed).pick("x", "x_0", "y")

@@ -45,7 +45,8 @@ def test_the_file_inside_another_location():
 
 
 def test_hints_notes_and_severity():
-    text = shown(FileLoc("f", 1, 1), severity="warning", hint="try this", notes=[Note("see here", FileLoc("f", 2, 2)), Note("x")])
+    notes = [Note("see here", FileLoc("f", 2, 2)), Note("x")]
+    text = shown(FileLoc("f", 1, 1), severity="warning", hint="try this", notes=notes)
     assert text.splitlines() == [
         "f:1:1: warning: wrong",
         "    1 | first",

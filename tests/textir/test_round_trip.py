@@ -35,7 +35,7 @@ module @digits attributes {dlir.weights = "w.safetensors"} {
   state.variable @w1 {init = dense_resource<w1> : tensor<64x32xf32>, type = tensor<64x32xf32>}
   func.func @main(%x: tensor<?x64xf32> {dlir.input = 0}, %y: f32) -> (tensor<?x64xf32> {d.a}, i32) attributes {d.b = 1} {
     %w1 = state.read @w1 : tensor<64x32xf32>
-    %0:2 = "foo.both"(%x, %w1) {a = dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>} : (tensor<?x64xf32>, tensor<64x32xf32>) -> (tensor<?x64xf32>, i32)
+    %0:2 = "d.both"(%x, %w1) {a = dense<[[1], [3]]> : tensor<2x1xi8>} : (tensor<?x64xf32>, tensor<64x32xf32>) -> (f32, i32)
     %1 = tst.loop %0#1 ({
     ^bb0(%i: i32):
       %acc = tst.add %x, %x : tensor<?x64xf32>

@@ -17,9 +17,8 @@ from dlir.ir.traversal import difference
 from dlir.textir import parse
 from dlir.textir.build.module import ModuleActions
 from dlir.textir.driver import Parser, SyntaxFailure
-from dlir.textir.grammar import load_tables
+from dlir.textir.grammar import grammar_text, load_tables
 from dlir.textir.make_tables import make_tables
-from dlir.textir.grammar import grammar_text
 from dlir.textir.source import Source
 
 

@@ -187,7 +187,9 @@ def test_every_bit_of_a_nan_survives():
     np.testing.assert_array_equal(again.get("a").view("u4"), values.view("u4"))
 
 
-@pytest.mark.parametrize("text", ["dense<[1, 2]> : tensor<2xi4>", 'dense<["a", "b"]> : tensor<2x!d.s>', "dense<1.0> : tensor<2xtf32>"])
+@pytest.mark.parametrize(
+    "text", ["dense<[1, 2]> : tensor<2xi4>", 'dense<["a", "b"]> : tensor<2x!d.s>', "dense<1.0> : tensor<2xtf32>"]
+)
 def test_elements_without_a_numpy_dtype_are_kept_as_text(text):
     assert attribute(text) == OpaqueAttr(text)
     assert printed(text) == text

@@ -125,7 +125,7 @@ def test_every_dtype_as_the_reference_library_has_it(tmp_path):
     reference = pytest.importorskip("safetensors.numpy")
     dtypes = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]
     tensors = {name: np.arange(6).reshape(2, 3).astype(name) for name in dtypes}
-    tensors |= {"scalar": np.float32(3).reshape(()), "empty": np.zeros((0, 4), "f4")}
+    tensors |= {"scalar": np.array(3, "f4"), "empty": np.zeros((0, 4), "f4")}
     write_tensors(tmp_path / "ours", tensors, {"note": "é"})
     theirs = reference.load_file(tmp_path / "ours")
     reference.save_file(tensors, tmp_path / "theirs")

@@ -21,7 +21,7 @@ _LEAF = re.compile(r"[^\[\],\s]+")
 _NOT_SKELETON = re.compile(r"[^\[\],]+")
 
 
-def dense_attribute(body: str, type: Type) -> Attribute:
+def dense_attribute(body: str, type: Any) -> Attribute:
     """The attribute of ``dense<body> : type``; one whose elements have no NumPy dtype is kept as its text."""
     if not isinstance(type, ShapedType) or not type.is_static:
         raise ValueError(f"dense needs a tensor or vector type of static shape, not {type}")
@@ -42,7 +42,8 @@ def dense_attribute(body: str, type: Type) -> Attribute:
     if not is_splat and not _has_shape(skeleton, type.shape, len(leaves)):
         raise ValueError(_misfit(skeleton, len(leaves), type))
     array = _convert(leaves, type.dtype)
-    return DenseElementsAttr(array.reshape(() if is_splat else type.shape), type)
+    shape: Any = () if is_splat else type.shape
+    return DenseElementsAttr(array.reshape(shape), type)
 
 
 def _has_dtype(dtype: Type) -> bool:

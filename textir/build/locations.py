@@ -51,12 +51,12 @@ class LocationActions(TypeActions):
     def loc_file(
         self, name: Token, line: Token, column: Token, to: Token | None, last_line: Token | None, last: Token | None
     ) -> Location:
-        numbers = [token and token[0] for token in (line, column, last_line, last)]
-        if not all(text is None or (text.isdigit() and len(text) < 10) for text in numbers):
+        texts = [token[0] for token in (line, column, last_line or line, last or column)]
+        if not all(text.isdigit() and len(text) < 10 for text in texts):
             self.token_error(name, "the line and column of a location are numbers such as 12")
             return UNKNOWN
-        first, start, end_line, end = (text and int(text) for text in numbers)
-        return FileLoc(self.unquoted(name), first, start, None if end is None else (end_line or first, end))
+        first, start, end_line, end = map(int, texts)
+        return FileLoc(self.unquoted(name), first, start, (end_line, end) if last else None)
 
     def loc_name(self, name: Token, child: Location | None) -> Location:
         if child is None:

@@ -10,9 +10,10 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.location import Location
 from dlir.ir.types import FunctionType, Type
-from dlir.textir.build.attributes import Dictionary, Entries
 from dlir.textir.build.base import Token
-from dlir.textir.build.ops import Head, OpActions
+from dlir.textir.build.dictionaries import Dictionary, Entries
+from dlir.textir.build.making import Head
+from dlir.textir.build.ops import OpActions
 from dlir.textir.build.regions import Argument
 from dlir.textir.build.schema import OpInfo, OpProblem, checked_attributes
 
@@ -61,8 +62,8 @@ class ModuleActions(OpActions):
             named = self._named_symbols(info, symbols, entries) if symbols else ()
             attributes = checked_attributes(info, entries, named, is_strict=True)
         except OpProblem as problem:
-            self._report(problem, name, 0, entries, ())
-        self._add(info, start, None, [], (), attributes, [region], (), location)
+            self.report(problem, name, 0, entries, ())
+        self.add(info, start, None, [], (), attributes, [region], (), location)
 
     # ------------------------------------------------------------ functions
 

@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from dlir.ir.attributes import Attribute, StringAttr, SymbolRefAttr
 from dlir.ir.builder import InsertionPoint
-from dlir.ir.core import Block, Operation, Region, UnregisteredOp, Value
+from dlir.ir.core import Block, Region, Value
 from dlir.ir.location import Location
-from dlir.ir.types import FunctionType, Type
+from dlir.ir.types import FunctionType
 from dlir.textir.build import schema
-from dlir.textir.build.attributes import Dictionary
 from dlir.textir.build.base import Token
-from dlir.textir.build.locations import PendingLoc
-from dlir.textir.build.regions import RegionActions
+from dlir.textir.build.dictionaries import Dictionary
+from dlir.textir.build.making import UNKNOWN_OP, Head, MakingActions
 from dlir.textir.build.schema import OpInfo, OpProblem
 from dlir.textir.build.types import POISON
 from dlir.textir.source import Source, TextLoc
 
-_ONE_RESULT = re.compile(r"%([\w$.-]++)\s*+=", re.ASCII).fullmatch
-_BLANK = r"(?:\s|//[^\n]*+\n)*+"
-_RESULTS = re.compile(rf"//[^\n]*|%([\w$.-]++)(?:{_BLANK}:{_BLANK}(\d++))?", re.ASCII)
 
-#: No op has more results; a larger number of names is as wrong as this one.
-_MAX_RESULTS = 100_000
-
-#: What stands for an op that cannot be made as it is written, so that uses of its results are not mistakes too.
-_UNKNOWN_OP = OpInfo("dlir.error", None)
-
-
-class Head(NamedTuple):
-    """An op up to the "(" before its regions."""
-
-    info: OpInfo
-    start: int
-    name: Token
-    results: Token | None
-    operands: list[Value]
-    operands_start: int
-    symbols: list[Token] | None
-    attributes: Dictionary | None
-    successors: list[Block]
-
-
-class OpActions(RegionActions):
+class OpActions(MakingActions):
     """Actions of the rules under ``op``, other than functions and modules."""
 
     def __init__(self, source: Source, point: InsertionPoint) -> None:
@@ -82,7 +56,7 @@ class OpActions(RegionActions):
             attributes = {} if entries is None else entries[0].attributes.copy()
         else:
             info, attributes = self._check_generic(info, name, values, values_start, entries, signature, ())
-        self._add(info, start, results, values, signature.results, attributes, (), successors or (), location)
+        self.add(info, start, results, values, signature.results, attributes, (), successors or (), location)
 
     def generic_head(
         self,
@@ -111,14 +85,14 @@ class OpActions(RegionActions):
             attributes = {} if entries is None else entries[0].attributes.copy()
         else:
             info, attributes = self._check_generic(info, name, values, values_start, entries, signature, regions)
-        self._add(info, start, results, values, signature.results, attributes, regions, successors, location)
+        self.add(info, start, results, values, signature.results, attributes, regions, successors, location)
 
     def _generic_info(self, name: Token) -> OpInfo:
         try:
             info = schema.look_up(self.unquoted(name))
         except OpProblem as problem:
             self.token_error(name, problem.message, hint=problem.hint)
-            return _UNKNOWN_OP
+            return UNKNOWN_OP
         self._infos[name[0]] = info
         return info
 
@@ -160,8 +134,8 @@ class OpActions(RegionActions):
             if len(regions) != info.regions:
                 schema.check_regions(info, len(regions))
         except OpProblem as problem:
-            self._report(problem, name, start, entries, signature.inputs)
-            return _UNKNOWN_OP, attributes
+            self.report(problem, name, start, entries, signature.inputs)
+            return UNKNOWN_OP, attributes
         return info, attributes
 
     # ------------------------------------------------------------ pretty form
@@ -209,7 +183,7 @@ class OpActions(RegionActions):
                 raise schema.unknown_dialect(full)
         except OpProblem as problem:
             self.token_error(name, problem.message, hint=problem.hint)
-            return _UNKNOWN_OP
+            return UNKNOWN_OP
         self._infos[name[0]] = info
         return info
 
@@ -219,7 +193,7 @@ class OpActions(RegionActions):
         if isinstance(types, FunctionType):
             self._check_signature(values, values_start, types)
         if not info.is_registered or not self._types_known(values):
-            self._poison(head, regions, declared, location)
+            self.poison(head, regions, declared, location)
             return
         if declared is not None and info.cls.is_terminator and results is None and not isinstance(types, FunctionType):
             # As in MLIR, `return %x : f32` repeats the operand's type.
@@ -235,10 +209,10 @@ class OpActions(RegionActions):
             if len(regions) != info.regions:
                 schema.check_regions(info, len(regions))
         except OpProblem as problem:
-            self._report(problem, name, values_start, entries, [value.type for value in values])
-            self._poison(head, regions, declared, location)
+            self.report(problem, name, values_start, entries, [value.type for value in values])
+            self.poison(head, regions, declared, location)
             return
-        self._add(info, start, results, values, declared, attributes, regions, successors, location)
+        self.add(info, start, results, values, declared, attributes, regions, successors, location)
 
     def _named_symbols(
         self, info: OpInfo, symbols: list[Token], entries: Dictionary | None
@@ -264,96 +238,3 @@ class OpActions(RegionActions):
             if value.type is None:
                 value.wants_type = True  # type: ignore[attr-defined]
         return all(value.type is not None and value.type is not POISON for value in values)
-
-    def _poison(
-        self, head: Head, regions: Sequence[Region], declared: tuple[Type, ...] | None, location: Location | None
-    ) -> None:
-        """Put something in the place of an op that is wrong; its results may be used without further complaints."""
-        if declared is None:
-            declared = (POISON,) * sum(count for _, count in _result_names(head.results))
-        self._add(
-            _UNKNOWN_OP, head.start, head.results, head.operands, declared, {}, regions, head.successors, location
-        )
-
-    # ------------------------------------------------------------ making
-
-    def _add(
-        self,
-        info: OpInfo,
-        start: int,
-        results: Token | None,
-        operands: list[Value],
-        types: Sequence[Type],
-        attributes: dict[str, Attribute],
-        regions: Sequence[Region],
-        successors: Sequence[Block],
-        location: Location | None,
-    ) -> None:
-        """Make the op at the end of the current block and define its results."""
-        place = TextLoc(self.source, start) if location is None else location
-        op = info.cls(info.name, operands, types, attributes, regions, successors, place)
-        if place.__class__ is PendingLoc:
-            self.pending_locations.append(op)
-        self.point.block.append(op)
-        if results is not None:
-            self._define_results(op, results)
-        symbol = attributes.get("sym_name")
-        if symbol.__class__ is StringAttr and self.frame.symbols is not None:
-            self.frame.symbols.setdefault(symbol.value, op)  # type: ignore[union-attr]
-        if self.diagnostics:
-            self._reported = len(self.diagnostics)
-
-    def _define_results(self, op: Operation, token: Token) -> None:
-        match = _ONE_RESULT(token[0])
-        if match is not None and len(op.results) == 1:
-            self.define(match[1], op.results[0], token[1])
-            return
-        names = _result_names(token)
-        total = sum(count for _, count in names)
-        if total != len(op.results) or not all(count for _, count in names):
-            given = f"{len(op.results)} result{'s' * (len(op.results) != 1)}"
-            self.token_error(token, f"'{op.name}' gives {given}, but {total} {'is' if total == 1 else 'are'} named")
-            self._define_missing(names, token)
-            return
-        position = 0
-        for name, count in names:
-            self.define(name, op.results[position], token[1])
-            for index in range(count if count > 1 else 0):
-                self.define(f"{name}#{index}", op.results[position + index], token[1], hint=name)
-            position += count
-
-    def _define_missing(self, names: list[tuple[str, int]], token: Token) -> None:
-        """Give the names of an op with a wrong number of results something to stand for."""
-        stand_in = UnregisteredOp("dlir.error", result_types=(POISON,) * sum(count for _, count in names))
-        for (name, count), result in zip(names, stand_in.results, strict=False):
-            self.define(name, result, token[1])
-            for index in range(min(count, 64) if count > 1 else 0):
-                self.define(f"{name}#{index}", result, token[1], hint=name)
-
-    # ------------------------------------------------------------ diagnostics
-
-    def _report(
-        self, problem: OpProblem, name: Token, operands_start: int, entries: Dictionary | None, types: Sequence[Type]
-    ) -> None:
-        """Report a problem at the operand or attribute that it is about, else at the op's name."""
-        if POISON in types:
-            return
-        if problem.operand is not None:
-            self.operand_error(operands_start, problem.operand, problem.message, hint=problem.hint)
-            return
-        for key, start, _ in entries[0].items if entries is not None else ():
-            if key == problem.attribute:
-                start += entries[1]  # type: ignore[index]
-                self.error(start, start + len(key), problem.message, hint=problem.hint)
-                return
-        self.token_error(name, problem.message, hint=problem.hint)
-
-
-def _result_names(token: Token | None) -> list[tuple[str, int]]:
-    """The names and their numbers of results in ``%a, %b:2 =``."""
-    if token is None:
-        return []
-    counts = [(match[1], match[2] or "1") for match in _RESULTS.finditer(token[0]) if match[1]]
-    return [(name, int(count) if len(count) <= 5 else _MAX_RESULTS) for name, count in counts]
-
-

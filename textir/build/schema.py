@@ -22,7 +22,7 @@ from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
 from dlir.ir.schema import AttributeSpec, Schema, flatten_groups, segment_sizes
 from dlir.ir.types import I32, FunctionType, Type
-from dlir.textir.build.attributes import Dictionary
+from dlir.textir.build.dictionaries import Dictionary
 
 SEGMENTS = "operandSegmentSizes"
 
@@ -111,7 +111,7 @@ def _checked(info: OpInfo, attributes: dict[str, Attribute], is_strict: bool) ->
     for name, attribute in attributes.items():
         spec = specs.get(name)
         if spec is not None:
-            if attribute.__class__ is DenseResourceAttr and attribute.type is None:  # type: ignore[attr-defined]
+            if attribute.__class__ is DenseResourceAttr and attribute.type is None:
                 attribute = _typed_resource(attribute, attributes)
             attributes[name] = _coerced(info, spec, attribute)
         elif is_strict and "." not in name and name != SEGMENTS:

@@ -26,7 +26,19 @@ class ForwardValue(Value):
 class Frame:
     """A region that is being read."""
 
-    __slots__ = ("blocks", "entry", "first_name", "forward", "is_graph", "is_isolated", "offset", "order", "region", "symbols", "values")
+    __slots__ = (
+        "blocks",
+        "entry",
+        "first_name",
+        "forward",
+        "is_graph",
+        "is_isolated",
+        "offset",
+        "order",
+        "region",
+        "symbols",
+        "values",
+    )
 
     def __init__(
         self, outer: Frame | None, is_isolated: bool, is_graph: bool, is_symbol_table: bool, offset: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from dlir.ir.attributes import Attribute
 from dlir.ir.errors import did_you_mean

@@ -7,7 +7,7 @@ from dlir.ir.builder import at_end
 from dlir.ir.core import Block
 from dlir.ir.dialects.nd.base import Primitive, Space
 from dlir.ir.op import Tensor
-from dlir.ir.ops import nd
+from dlir.ir.ops import arith, nd
 from dlir.ir.types import F32, TensorType
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 
@@ -54,4 +54,13 @@ def test_an_op_of_a_plugin_is_classified_by_its_space():
             both = AffineMap.identity(1).exprs * 2
             return Space((rows,), maps=(AffineMap(1, both),))
 
+        def element(self, ctx, index):
+            return ctx.load(0, [index[0], index[0]])
+
+    class Squares(Diagonal, name="tstk.squares"):
+        def element(self, ctx, index):
+            found = super().element(ctx, index)
+            return arith.mulf(found, found)
+
     assert class_of(Diagonal.build, (4, 4)) is FusionClass.VIEW
+    assert class_of(Squares.build, (4, 4)) is FusionClass.ELEMENTWISE

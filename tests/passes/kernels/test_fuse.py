@@ -219,3 +219,15 @@ def test_fusing_is_deterministic(tools):
 
     texts = {to_text(tools.passes(tools.make(body, tensor(4, 8), tensor(4, 8)), "fuse")) for _ in range(3)}
     assert len(texts) == 1
+
+
+def test_equal_kernels_are_lowered_once(tools):
+    def body(x, w):
+        for _ in range(3):
+            x = nd.softmax(nd.matmul(x, w))
+        return x
+
+    module = tools.passes(tools.make(body, tensor(4, 4), tensor(4, 4)), "fuse,bufferize,lower-kernels")
+    names = [op.get("sym_name") for op in module.body.ops]
+    assert names == ["main", "kernel_0", "kernel_1"]
+    assert [op["callee"] for op in module.walk() if op.name == "func.call"] == ["kernel_0", "kernel_1"] * 3
