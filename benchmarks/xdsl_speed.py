@@ -12,7 +12,6 @@ import argparse
 import gc
 import json
 import time
-from collections import Counter
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
@@ -83,7 +82,7 @@ def with_dlir(text: str, repeats: int) -> tuple[dict[str, float], int]:
     """Seconds of each step, and the number of ops."""
     from dlir.ir.traversal import clone
     from dlir.ir.verifier import verify
-    from dlir.passes.pipeline_text import make_pass
+    from dlir.passes.manager import PassManager
     from dlir.textir import parse, to_text
 
     module = parse(text)
@@ -96,9 +95,8 @@ def with_dlir(text: str, repeats: int) -> tuple[dict[str, float], int]:
         "clone": timed(lambda: module, clone, repeats),
     }
     for name in ("cse", "canonicalize", "dce"):
-        item = make_pass(name)
-        item.stats = Counter()
-        seconds[name] = timed(lambda: clone(module), item.run, repeats)
+        manager = PassManager.from_text(name, verify_each=False)
+        seconds[name] = timed(lambda: clone(module), manager.run, repeats)
     return seconds, ops
 
 

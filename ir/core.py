@@ -331,15 +331,13 @@ class Operation:
     def walk(self) -> Iterator[Operation]:
         """This op and all inside, outer before inner, in program order; the op in hand may be erased or moved."""
         yield self
-        stack: list[Iterator[Operation]] = [iter([op for r in self.regions for b in r.blocks for op in b.ops])]
+        stack = [op for region in reversed(self.regions) for block in reversed(region.blocks) for op in block.reversed_ops]
         while stack:
-            op = next(stack[-1], None)
-            if op is None:
-                stack.pop()
-                continue
+            op = stack.pop()
             yield op
-            if op.regions:
-                stack.append(iter([inner for r in op.regions for b in r.blocks for inner in b.ops]))
+            for region in reversed(op.regions):
+                for block in reversed(region.blocks):
+                    stack.extend(block.reversed_ops)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The plain value of attribute `name`, or `default`."""
@@ -404,6 +402,15 @@ class Block:
             following = op._next
             yield op
             op = following
+
+    @property
+    def reversed_ops(self) -> Iterator[Operation]:
+        """The operations from the last to the first."""
+        op = self._last
+        while op is not None:
+            previous = op._previous
+            yield op
+            op = previous
 
     def append(self, op: Operation) -> Operation:
         """Put `op` at the end."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dlir.ir.core import Block, Operation, Region, Value
+from dlir.ir.collection import collection_paused
+from dlir.ir.core import Block, Operation, Region, Use, Value
 
 
 class Mapping:
     """What a clone stands for: old values and blocks to new ones; what is not mapped stays itself."""
 
-    __slots__ = ("blocks", "values")
+    __slots__ = ("blocks", "unmapped", "values")
 
     def __init__(self, values: dict[Value, Value] | None = None) -> None:
         self.values: dict[Value, Value] = {} if values is None else values
         self.blocks: dict[Block, Block] = {}
+        #: Operands of copies whose value had no copy when they were made.
+        self.unmapped: list[tuple[Use, Value]] = []
 
     def value(self, old: Value) -> Value:
         return self.values.get(old, old)
@@ -25,20 +28,22 @@ def clone(op: Operation, mapping: Mapping | None = None) -> Any:
     """A copy of `op` and all inside it, not inserted anywhere.  `mapping` gives replacements for values from outside and
     receives those of everything that was copied."""
     mapping = mapping or Mapping()
-    top = _clone_shell(op, mapping)
-    pairs = [(op, top)]
-    for old, new in pairs:  # grows while it is walked: outer before inner
-        for old_region, new_region in zip(old.regions, new.regions, strict=True):
-            for old_block in old_region.blocks:
-                new_block = new_region.append(mapping.blocks[old_block])
-                for inner in old_block.ops:
-                    copy = _clone_shell(inner, mapping)
-                    new_block.append(copy)
-                    pairs.append((inner, copy))
-    # Operands may refer to what was copied later (forward references, values of outer ops): set them all now.
-    for old, new in pairs:
-        for index, value in enumerate(old.operands):
-            new.set_operand(index, mapping.value(value))
+    with collection_paused():
+        top = _clone_shell(op, mapping)
+        pairs = [(op, top)]
+        for old, new in pairs:  # grows while it is walked: outer before inner
+            for old_region, new_region in zip(old.regions, new.regions, strict=True):
+                for old_block in old_region.blocks:
+                    new_block = new_region.append(mapping.blocks[old_block])
+                    for inner in old_block.ops:
+                        copy = _clone_shell(inner, mapping)
+                        new_block.append(copy)
+                        if inner.regions:
+                            pairs.append((inner, copy))
+        # What was used before it was copied (forward references, values of outer ops) was left as it is.
+        for use, value in mapping.unmapped:
+            use.set(mapping.value(value))
+        mapping.unmapped.clear()
     return top
 
 
@@ -52,18 +57,23 @@ def _clone_shell(op: Operation, mapping: Mapping) -> Operation:
             for arg in block.args:
                 mapping.values[arg] = copy.add_arg(arg.type, arg.name, arg.location)
             mapping.blocks[block] = copy
+    values = mapping.values
+    operands = [use.value for use in op._uses]
     new = type(op)(
         op.name,
-        [mapping.value(value) for value in op.operands],
-        op.result_types,
+        [values.get(value, value) for value in operands],
+        [result.type for result in op.results],
         dict(op.attributes),
         regions,
-        [mapping.blocks.get(block, block) for block in op.successors],
+        [mapping.blocks.get(block, block) for block in op.successors] if op.successors else (),
         op.location,
     )
-    for old_result, new_result in zip(op.results, new.results, strict=True):
+    for index, value in enumerate(operands):
+        if value not in values:
+            mapping.unmapped.append((new._uses[index], value))
+    for old_result, new_result in zip(op.results, new.results):
         new_result.name = old_result.name
-        mapping.values[old_result] = new_result
+        values[old_result] = new_result
     return new
 
 

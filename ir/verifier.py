@@ -8,9 +8,11 @@ values come into scope as the walk meets their definition and leave it with thei
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dlir.ir.attributes import SymbolRefAttr
+from dlir.ir.collection import collection_paused
 from dlir.ir.core import Block, BlockArgument, Operation, Region, Value
 from dlir.ir.dominance import dominator_tree
 from dlir.ir.errors import Diagnostic, DlirError, InferError, Note, did_you_mean
@@ -20,20 +22,27 @@ from dlir.ir.types import Type
 
 def verify(root: Operation) -> list[Diagnostic]:
     """What is wrong with `root` and all inside it: at most one diagnostic per op; an empty list if nothing is."""
+    with collection_paused():
+        return _verify(root)
+
+
+def _verify(root: Operation) -> list[Diagnostic]:
     problems: list[Diagnostic] = []
     broken: dict[Operation, None] = {}
-    for op in root.walk():
+    ops = [op for op in root.walk() if isinstance(op, Op)]
+    for op in ops:
         problem = _check_op(op, check_schema) or _check_place(op)
         if problem is not None:
             problems.append(problem)
             broken[op] = None
     # What an op checks beyond its schema may look at the ops around it, which must be sound for that.
     symbols = _Symbols()
-    for op in root.walk():
-        if op in broken or op.parent_op in broken:
+    for op in ops:
+        if broken and (op in broken or op.parent_op in broken):
             continue
-        problem = _check_op(op, type(op).verify) if isinstance(op, Op) else None
-        problem = problem or symbols.check(op, follow=not broken)
+        problem = _check_op(op, type(op).verify) if type(op).verify is not Op.verify else None
+        if problem is None and (op.is_symbol_table or op.schema().symbols):
+            problem = symbols.check(op, follow=not broken)
         if problem is not None:
             problems.append(problem)
             broken[op] = None
@@ -84,9 +93,7 @@ def check_schema(op: Op) -> None:
             raise InferError(f"gives {_spell(inferred)}, not {_spell(op.result_types)}")
 
 
-def _check_op(op: Operation, check: Callable[[Any], None]) -> Diagnostic | None:
-    if not isinstance(op, Op):
-        return None
+def _check_op(op: Op, check: Callable[[Any], None]) -> Diagnostic | None:
     try:
         check(op)
     except InferError as error:
@@ -106,12 +113,10 @@ def _spell(types: tuple[Type, ...]) -> str:
 # ---------------------------------------------------------------- terminators and parents
 
 
-def _check_place(op: Operation) -> Diagnostic | None:
+def _check_place(op: Op) -> Diagnostic | None:
     block = op.parent
     if op.is_terminator and block is not None and op is not block.last:
         return Diagnostic(f"'{op.name}' must be the last op of its block", op.location)
-    if not isinstance(op, Op):
-        return None
     wanted = op.parent_name
     parent = op.parent_op
     if wanted is not None and parent is not None and parent.is_registered:
@@ -152,10 +157,8 @@ class _Symbols:
     def __init__(self) -> None:
         self.tables: dict[Operation, dict[str, Operation]] = {}
 
-    def check(self, op: Operation, follow: bool) -> Diagnostic | None:
+    def check(self, op: Op, follow: bool) -> Diagnostic | None:
         """Duplicates in the table that `op` is, and the references that `op` makes, to their ends if `follow`."""
-        if not isinstance(op, Op):
-            return None
         problem = self._check_table(op) if op.is_symbol_table else None
         for spec in op.schema().symbols if problem is None else ():
             reference = op.attributes.get(spec.name)
@@ -269,18 +272,19 @@ class _Dominance:
 
     def _resume(self, op: Operation | None, added: list[Value]) -> None:
         """Check the ops from `op` on; one with regions puts the rest aside until those are done."""
+        scope = self.scopes[-1]
         while op is not None:
-            scope = self.scopes[-1]
-            for index, value in enumerate(op.operands):
-                if value not in scope:
-                    self.problems.append(_misuse(op, index, value))
+            for use in op._uses:
+                if use.value not in scope:
+                    self.problems.append(_misuse(op, use.index, use.value))
                     break
-            for result in op.results:
+            results = op.results
+            for result in results:
                 scope[result] = None
-            added.extend(op.results)
-            following = op.next
+            added += results
+            following = op._next
             if op.regions:
-                self.stack.append(lambda op=following: self._resume(op, added))  # type: ignore[misc]
+                self.stack.append(partial(self._resume, following, added))
                 self._enter_regions(op)
                 return
             op = following

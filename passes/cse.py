@@ -13,6 +13,8 @@ from dlir.ir.location import fuse_locations
 from dlir.ir.op import ALLOC, IO, READ, WRITE
 from dlir.passes.manager import Pass
 
+_WRITES = frozenset({WRITE, IO})
+
 
 @dataclass
 class CommonSubexpressions(Pass, name="cse"):
@@ -70,7 +72,7 @@ class _Walk:
         while op is not None:
             following = op.next
             if op.regions:
-                if effects_of(op) & {WRITE, IO}:
+                if effects_of(op) & _WRITES:
                     self.epoch += 1
                 self.stack.append(lambda op=following: self._resume(op, added))  # type: ignore[misc]
                 self.enter_regions(op)
@@ -80,15 +82,16 @@ class _Walk:
 
     def _visit(self, op: Operation, added: list[Any]) -> None:
         effects = effects_of(op)
-        if effects & {WRITE, IO}:
+        if effects & _WRITES:
             self.epoch += 1
-        if op.is_terminator or not op.results or op.successors or effects & {WRITE, IO, ALLOC}:
+            return
+        if not op.results or op.is_terminator or op.successors or ALLOC in effects:
             return
         operands = op.operands
         if getattr(op, "is_commutative", False):
             operands = tuple(sorted(operands, key=id))
-        epoch = self.epoch if READ in effects else -1
-        key = (op.name, operands, frozenset(op.attributes.items()), op.result_types, epoch)
+        attributes = frozenset(op.attributes.items()) if op.attributes else None
+        key = (op.name, operands, attributes, op.result_types, self.epoch if READ in effects else -1)
         found = self.known[-1].get(key)
         if found is None:
             self.known[-1][key] = op

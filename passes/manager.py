@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from dlir.ir.collection import collection_paused
 from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.errors import DlirError
@@ -158,10 +159,11 @@ class PassManager:
         timing = Timing(str(item), 0.0, _count_ops(module), 0)
         self.timings.append(timing)
         start = time.perf_counter()
-        if isinstance(item, Nested):
-            self._run_nested(item, module)
-        else:
-            item.run(module)
+        with collection_paused():
+            if isinstance(item, Nested):
+                self._run_nested(item, module)
+            else:
+                item.run(module)
         timing.seconds = time.perf_counter() - start
         timing.ops_after = _count_ops(module)
         if self.after is not None:

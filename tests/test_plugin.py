@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,7 +100,9 @@ def test_hints_know_the_plugin(dlir, site, tmp_path, repo_root, old, new, hint):
 
 
 def test_a_program_without_it_never_imports_it(dlir, site, repo_root):
-    code = "import sys; from dlir.frontends.cli.opt import main; main(['examples/digits.dlir', '-O2', '-o', sys.argv[1]])"
+    code = (
+        "import sys; from dlir.frontends.cli.opt import main; main(['examples/digits.dlir', '-O2', '-o', sys.argv[1]])"
+    )
     code += "; print([name for name in sys.modules if 'robust' in name or name == 'importlib.metadata'])"
     paths = os.pathsep.join([str(site), str(repo_root / ".src")])
     command = [sys.executable, "-c", code, os.devnull]
@@ -171,8 +174,8 @@ def load(module, entry, weights):
 def read(path, weights):
     """A file with a number in it: a program that gives it."""
     number = float(open(path).read())
-    module = parse(f"func.func @main() -> tensor<f32> {{ %c = nd.constant {{value = dense<{number}> : tensor<f32>}} return %c }}")
-    return ParsedModule(module, {}, WeightStore())
+    constant = f"%c = nd.constant {{value = dense<{number}> : tensor<f32>}}"
+    return ParsedModule(parse(f"func.func @main() -> tensor<f32> {{ {constant} return %c }}"), {}, WeightStore())
 
 
 DIALECTS["mine"] = __name__
@@ -207,7 +210,9 @@ def test_one_file_brings_all_that_a_plugin_can(dlir, mine):
     assert "zeros" in dlir(mine, RUN, *load, "--list-backends").stdout
     given = ["--input", "4xf32:3,0,5,1", "--input", "4xf32:4,0,12,0", "--bench", 1]
     dlir(mine, RUN, mine / "program.dlir", *load, *given, "--compare=none", "--expect", "4xf32:5,0,13,1")
-    answer = dlir(mine, RUN, mine / "program.dlir", *load, *given, "--backend=zeros", "--expect", "4xf32:5,0,13,1", code=1)
+    answer = dlir(
+        mine, RUN, mine / "program.dlir", *load, *given, "--backend=zeros", "--expect", "4xf32:5,0,13,1", code=1
+    )
     assert "zeros" in answer.stdout
     (mine / "x.number").write_text("2.5")
     assert "dense<2.5" in dlir(mine, OPT, mine / "x.number", *load).stdout
@@ -215,6 +220,18 @@ def test_one_file_brings_all_that_a_plugin_can(dlir, mine):
 
 def test_a_module_is_loaded_by_its_name(dlir, mine):
     assert "do-nothing: Does nothing" in dlir(mine, OPT, "--load-plugin=mine", "--list-passes").stdout
+
+
+def test_the_page_s_plugin_works(dlir, tmp_path, repo_root):
+    (code,) = re.findall(r"```python\n(.*?)```", (repo_root / "docs" / "plugins.md").read_text(), re.DOTALL)
+    (tmp_path / "squares.py").write_text(code)
+    text = "func.func @main(%x: tensor<3xf32>) -> tensor<3xf32> { %n = nd.neg %x %y = squares.square %n return %y }"
+    (tmp_path / "square.dlir").write_text(text)
+    load = ["--load-plugin", tmp_path / "squares.py"]
+    done = dlir(tmp_path, OPT, tmp_path / "square.dlir", *load, "-p", "canonicalize")
+    assert "squares.square %x" in done.stdout
+    words = ["--input", "3xf32:1,-2,3", "--expect", "3xf32:1,4,9", "--bench", 1]
+    dlir(tmp_path, RUN, tmp_path / "square.dlir", *load, *words)
 
 
 BROKEN = {

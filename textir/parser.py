@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dlir.ir.builder import InsertionPoint, insertion_point
+from dlir.ir.collection import collection_paused
 from dlir.ir.core import Block
 from dlir.ir.errors import Diagnostic, DlirError
 from dlir.ir.location import UNKNOWN, FileLoc
@@ -104,7 +102,7 @@ def parse_source(source: Source) -> tuple[Any, dict[str, str]]:
     point = InsertionPoint(Block(), None, UNKNOWN)
     actions = ModuleActions(source, point)
     try:
-        with _collection_paused(), insertion_point(point):
+        with collection_paused(), insertion_point(point):
             Parser(source.text, actions).parse()
             module = actions.finish()
     except SyntaxFailure:
@@ -137,19 +135,3 @@ def _check_characters(source: Source) -> None:
             source.text.encode()
         except UnicodeEncodeError as error:
             raise DlirError("a text may not hold half a surrogate pair", source.location(error.start)) from None
-
-
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """No cyclic garbage collection: nothing that is read becomes garbage, and each run would walk all of it."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            if gc.get_freeze_count() == 0:
-                # Puts everything among the old objects at once; the first collection would walk all that was read.
-                gc.freeze()
-                gc.unfreeze()
-            gc.enable()

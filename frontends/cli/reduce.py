@@ -92,16 +92,16 @@ def _reduce(parsed: ParsedModule, check: Check, candidate: Path, output: Path, n
         atomic_write(output, print_module(module).encode())
         dataclasses.replace(parsed, module=module).copy_sidecars(output)
 
-    with progress(sys.stderr) as observe:
-        search = Search(parsed.module, interesting, keep, observe)
-        if not search.holds_at_start():
-            raise _does_not_hold(check, name)
-        keep(search.best)
-        try:
+    search = Search(parsed.module, interesting, keep)
+    if not search.holds_at_start():
+        raise _does_not_hold(check, name)
+    keep(search.best)
+    try:
+        with progress(sys.stderr) as search.observe:
             search.run()
-        finally:
-            words = f"{count_ops(parsed.module)} ops -> {search.size} ops after {search.checks} checks"
-            print(f"{name}: {words}: {output}", file=sys.stderr)
+    finally:
+        words = f"{count_ops(parsed.module)} ops -> {search.size} ops after {search.checks} checks"
+        print(f"{name}: {words}: {output}", file=sys.stderr)
     return OK
 
 

@@ -10,6 +10,7 @@ from dlir.frontends.reduce.step import (
     Step,
     earlier_value,
     is_attached,
+    last_operand,
     new_argument,
     numbered,
     remove,
@@ -186,6 +187,7 @@ def _drop_operand(op: Op, value: Value, index: int) -> None:
 STEPS = (
     Step("ops that are not used", unused_ops, replacing_by()),
     Step("ops, for earlier values", inner_ops, replacing_by(earlier_value, new_argument, zero)),
+    Step("ops, for their last operands", inner_ops, replacing_by(last_operand)),
     Step("ops, for arguments", inner_ops, replacing_by(new_argument)),
     Step("ops, for zeros", computing_ops, replacing_by(zero)),
     Step("regions", regions, inline_regions),

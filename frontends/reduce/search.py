@@ -58,7 +58,7 @@ class Search:
         self.step = "the whole module"
         self._interesting = interesting
         self._improved = improved
-        self._observe = observe
+        self.observe = observe
         self._tried: set[bytes] = set()
 
     @property
@@ -109,8 +109,8 @@ class Search:
         self._tried.add(digest)
         self.checks += 1
         found = self._interesting(clone(candidate))
-        if self._observe is not None:
-            self._observe(self)
+        if self.observe is not None:
+            self.observe(self)
         return found
 
 

@@ -81,6 +81,11 @@ def _defined_before(block: Block, stop: Operation) -> Iterator[Value]:
         yield from op.results
 
 
+def last_operand(op: Operation, type: Type) -> Value | None:
+    """The last operand of `op` that has this type."""
+    return next((operand for operand in reversed(op.operands) if operand.type is type), None)
+
+
 def new_argument(op: Operation, type: Type) -> Value | None:
     """A new argument of the function around `op`, handed through the kernel around it; None if that cannot be."""
     wall = op.parent_op

@@ -44,7 +44,9 @@ class Facts:
     #: Of one element, in additions.
     cost: int
 
-    def operand_elements(self, op: Operation, index: Sequence[AffineExpr]) -> list[tuple[Value, tuple[AffineExpr, ...]]]:
+    def operand_elements(
+        self, op: Operation, index: Sequence[AffineExpr]
+    ) -> list[tuple[Value, tuple[AffineExpr, ...]]]:
         """The elements of the operands of `op`, of which these are the facts, that are read at a point of its space."""
         operands = op.operands
         point = tuple(index)

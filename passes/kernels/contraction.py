@@ -125,15 +125,8 @@ class _Item:
         self.outer = outer
         self.band, self.start, self.top = band, start, top
         roles = owner.roles
-        self.bands = self._at_most(owner.bands, roles.size(roles.bands), band)
-        self.span = self._at_most(owner.span, owner.width, start)
-
-    def _at_most(self, size: int, extent: int, start: AffineExpr) -> int | Value:
-        """`size`, or what is left of `extent` from `start` on where that can be less."""
-        if extent % size == 0:
-            return size
-        left = self.emitter.index(-start + extent)
-        return arith.minsi(left, self.emitter.index(constant(size)))
+        self.bands = owner.kernel.at_most(owner.bands, roles.size(roles.bands), band)
+        self.span = owner.kernel.at_most(owner.span, owner.width, start)
 
     def emit(self) -> None:
         owner, tile = self.owner, self.tile
@@ -167,7 +160,7 @@ class _Item:
             self._spill([[zero] * (self.tile.columns // self.tile.lanes)], row, 1)
 
         def part(first: AffineExpr) -> None:
-            depth = self._at_most(owner.part, owner.roles.depth, first)
+            depth = owner.kernel.at_most(owner.part, owner.roles.depth, first)
             self._pack(first, depth)
             self._rows(lambda row, count: self._spill(self._multiply(row, count, first, depth, row), row, count))
 
@@ -320,10 +313,7 @@ class _Item:
             finished = op.finish(Context(emitter, op), found, point)
             loop_point = inverse(kernel.plan, point)
             emitter.remember(op.results[0], tuple(e.substitute(loop_point) for e in wanted), finished)
-            places = [(n, tuple(e.substitute(loop_point) for e in at)) for n, at in kernel.plan.loops[0].outputs]
-            scalars = [emitter.element(kernel.values[n], at) for n, at in places]
-            for scalar, (n, at) in zip(scalars, places):
-                emitter.buffers.store(emitter, scalar, kernel.targets[n], at)
+            kernel.store_outputs(kernel.plan.loops[0], loop_point)
 
         def line(i: AffineExpr) -> None:
             if owner.bands > 1:

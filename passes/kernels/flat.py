@@ -1,7 +1,8 @@
 """Kernels without rows: every point of one shape is computed by itself.
 
 `emit_flat` makes one loop over all elements, a thread of a GPU for each.  `emit_nest` keeps the dimensions that broadcasting
-or a change of order tells apart, so that the innermost loop runs over neighbours, which LLVM widens.
+or a change of order tells apart, so that the innermost loop runs over neighbours, which LLVM widens.  `emit_blocks` is for
+operands that lie in another order than the results: blocks of both orders stay in the cache.
 """
 
 from __future__ import annotations
@@ -9,54 +10,67 @@ from __future__ import annotations
 import math
 
 from dlir.ir.affine import AffineExpr, delinearize
-from dlir.ir.ops import arith
-from dlir.passes.kernels.kernel import Kernel, merge_dims
-from dlir.passes.kernels.plan import Loop
+from dlir.passes.kernels.grid import crossing, merge_dims
+from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.plan import Unfit
 
 
 def emit_flat(kernel: Kernel) -> None:
     """One work item for each element."""
     (loop,) = kernel.plan.loops
     kernel.emitter.is_serial = True
-
-    def body(item: AffineExpr) -> None:
-        _store_all(kernel, loop, list(delinearize(item, loop.extents)))
-
-    kernel.emitter.items(math.prod(loop.extents), body)
+    total = math.prod(loop.extents)
+    kernel.emitter.items(total, lambda item: kernel.store_outputs(loop, delinearize(item, loop.extents)))
 
 
 def emit_nest(kernel: Kernel) -> None:
     """One work item for each run of neighbours; at most ``tile[0]`` elements of one, where that is given."""
     (loop,) = kernel.plan.loops
-    grid = merge_dims(loop, (), lambda number: kernel.targets[number].shape)
+    grid = merge_dims(kernel.plan, loop)
     *outer, inner = grid.extents or (1,)
     emitter = kernel.emitter
     if not outer:
-        emitter.items(inner, lambda item: _store_all(kernel, loop, grid.expand([item], loop.extents)))
+        emitter.items(inner, lambda item: kernel.store_outputs(loop, grid.expand([item], loop.extents)))
         return
     block = min(kernel.tile[0], inner) if kernel.tile else inner
     blocks = -(-inner // block) if block else 0
 
-    def body(item: AffineExpr) -> None:
-        *outer_index, number = delinearize(item, (*outer, blocks))
+    def run(item: AffineExpr) -> None:
+        *index, number = delinearize(item, (*outer, blocks))
 
         def point(lane: AffineExpr) -> None:
-            position = lane if blocks == 1 else number * block + lane
-            _store_all(kernel, loop, grid.expand([*outer_index, position], loop.extents))
+            kernel.store_outputs(loop, grid.expand([*index, number * block + lane], loop.extents))
 
-        if inner % block == 0:
-            emitter.parallel([block], point)
-        else:
-            left = emitter.index(-(number * block) + inner)
-            emitter.parallel([arith.minsi(left, emitter.index(AffineExpr({}, block)))], point)
+        emitter.parallel([kernel.at_most(block, inner, number * block)], point)
 
-    emitter.items(math.prod(outer) * blocks, body)
+    emitter.items(math.prod(outer) * blocks, run)
 
 
-def _store_all(kernel: Kernel, loop: Loop, point: list[AffineExpr]) -> None:
-    """Compute and store all results at one point: everything is read before anything is written."""
+def emit_blocks(kernel: Kernel) -> None:
+    """One work item for each strip of ``tile[0]`` in the direction of the operand, in blocks of ``tile[1]`` elements."""
+    (loop,) = kernel.plan.loops
+    grid = merge_dims(kernel.plan, loop)
+    across = crossing(kernel.plan, loop, grid)
+    if across is None:
+        raise Unfit("no operand lies in another order than the results")
     emitter = kernel.emitter
-    places = [(number, tuple(expr.substitute(point) for expr in index)) for number, index in loop.outputs]
-    found = [emitter.element(kernel.values[number], index) for number, index in places]
-    for scalar, (number, index) in zip(found, places):
-        emitter.buffers.store(emitter, scalar, kernel.targets[number], index)
+    *outer, inner = grid.extents
+    depth = outer.pop(across)
+    strip, block = min(kernel.tile[0], depth), min(kernel.tile[1], inner)
+    counts = (*outer, -(-depth // strip))
+
+    def item(number: AffineExpr) -> None:
+        *index, part = delinearize(number, counts)
+        strip_size = kernel.at_most(strip, depth, part * strip)
+
+        def point(start: AffineExpr, i: AffineExpr, lane: AffineExpr) -> None:
+            place = [*index[:across], part * strip + i, *index[across:], start + lane]
+            kernel.store_outputs(loop, grid.expand(place, loop.extents))
+
+        def blocks(start: AffineExpr) -> None:
+            block_size = kernel.at_most(block, inner, start)
+            emitter.parallel([strip_size, block_size], lambda i, lane: point(start, i, lane))
+
+        emitter.serial(inner, blocks, step=block)
+
+    emitter.items(math.prod(counts), item)

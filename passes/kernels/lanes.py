@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from dlir.ir.affine import AffineExpr, constant, delinearize, linearize
+from dlir.ir.affine import AffineExpr, delinearize, linearize
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Primitive
-from dlir.ir.ops import arith, memref
+from dlir.ir.ops import memref
 from dlir.ir.types import MemRefType, Type
 from dlir.passes.kernels.buffers import signless
 from dlir.passes.kernels.cost import SCRATCH_LIMIT, row_elements, staged_elements
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, accumulated_dtype, monoid_of
-from dlir.passes.kernels.kernel import Grid, Kernel, merge_dims
+from dlir.passes.kernels.grid import Grid, merge_dims
+from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.monoids import combine
 from dlir.passes.kernels.plan import Loop, points
 from dlir.passes.kernels.rows import emit_rows
@@ -56,10 +57,7 @@ class _Run:
         self.of_row: dict[Key, Value] = {}
         self.of_columns: dict[Key, Value] = {}
         last = kernel.plan.rows[-1]
-        self.count: int | Value = lanes
-        if last % lanes:
-            left = self.emitter.index(-start + last)
-            self.count = arith.minsi(left, self.emitter.index(constant(lanes)))
+        self.count = kernel.at_most(lanes, last, start)
 
     def emit(self) -> None:
         loops = self.kernel.plan.loops
@@ -115,7 +113,7 @@ class _Run:
         body(lane, columns)
 
     def _grid(self, loop: Loop) -> Grid:
-        return merge_dims(loop, self.kernel.plan.rows, lambda number: self.kernel.targets[number].shape)
+        return merge_dims(self.kernel.plan, loop)
 
     def _at(self, index: Index, lane: AffineExpr, columns: Sequence[AffineExpr]) -> Index:
         point = [*self.outer, self.start + lane, *columns]
@@ -161,11 +159,7 @@ class _Run:
 
     def _store(self, loop: Loop, lane: AffineExpr, columns: Sequence[AffineExpr], places: dict[Key, Value]) -> None:
         """Compute and store the results of a loop at one point."""
-        kernel, emitter = self.kernel, self.emitter
-        at = [(number, self._at(found, lane, columns)) for number, found in loop.outputs]
-        scalars = [emitter.element(kernel.values[number], found) for number, found in at]
-        for scalar, (number, found) in zip(scalars, at):
-            emitter.buffers.store(emitter, scalar, kernel.targets[number], found)
+        self.kernel.store_outputs(loop, [*self.outer, self.start + lane, *columns])
         self._keep(loop, lane, columns, places)
 
     # ------------------------------------------------------------ scratch

@@ -17,7 +17,8 @@ from dlir.passes.kernels.buffers import signless
 from dlir.passes.kernels.cost import SCRATCH_LIMIT, staged_elements
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, accumulated_dtype, monoid_of
-from dlir.passes.kernels.kernel import Grid, Kernel, merge_dims
+from dlir.passes.kernels.grid import Grid, merge_dims
+from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.plan import Loop, points
 
 
@@ -48,7 +49,7 @@ class _Row:
                 self._store(loop, keep)
 
     def _grid(self, loop: Loop) -> Grid:
-        return merge_dims(loop, self.kernel.plan.rows, lambda number: self.kernel.targets[number].shape)
+        return merge_dims(self.kernel.plan, loop)
 
     def _at(self, index: Index, columns: Sequence[AffineExpr]) -> Index:
         point = [*self.row, *columns]
@@ -91,10 +92,7 @@ class _Row:
         def body(*index: AffineExpr) -> None:
             columns = grid.expand(index, loop.extents)
             self._recall(loop, columns)
-            at = [(number, self._at(found, columns)) for number, found in loop.outputs]
-            scalars = [emitter.element(kernel.values[number], found) for number, found in at]
-            for scalar, (number, found) in zip(scalars, at):
-                emitter.buffers.store(emitter, scalar, kernel.targets[number], found)
+            self.kernel.store_outputs(loop, [*self.row, *columns])
             self._keep(loop, places, columns)
 
         if grid.groups:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dlir.ir.errors import did_you_mean
 from dlir.passes.kernels.contraction import emit_contraction
 from dlir.passes.kernels.contraction_cuda import emit_elements, emit_tiles
-from dlir.passes.kernels.flat import emit_flat, emit_nest
+from dlir.passes.kernels.flat import emit_blocks, emit_flat, emit_nest
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.lanes import emit_lanes
 from dlir.passes.kernels.plan import Plan, Unfit
@@ -45,6 +45,13 @@ _POINTS = ("flat", "window", "contraction")
 SCHEDULES: dict[str, Schedule] = {
     "flat": Schedule(emit_flat, _POINTS, "an item for each element"),
     "nest": Schedule(emit_nest, _POINTS, "an item for each run of neighbours", ("longest run",)),
+    "blocks": Schedule(
+        emit_blocks,
+        _POINTS,
+        "blocks of two dimensions, for operands that lie in another order than the results",
+        ("operand's direction", "result's direction"),
+        True,
+    ),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
     "rows": Schedule(emit_lanes, ("row",), "an item for a run of rows side by side in memory", ("rows",), True),
     "contraction": Schedule(

@@ -57,6 +57,7 @@ class _RuleChecker(ConditionChecker):
                 self.error(term, "a result needs a value")
             else:
                 self._rewrite(term)
+        self._head()
         if not self.problems:
             self._whole()
 
@@ -68,8 +69,6 @@ class _RuleChecker(ConditionChecker):
             self.error(app, "a rule matches a whole op: '#' is for its operands")
         for name in app.names:
             self._bind(name, app)
-        if cls is None:
-            return
         if len(app.names) > 1 and not is_root:
             self.error(app, "only the op that the whole rule matches can name several results")
         for arg in self._fit(app, cls):
@@ -84,7 +83,8 @@ class _RuleChecker(ConditionChecker):
                     self._bind(name, arg)
                 case Number(name=str(name)):
                     self._bind(name, arg)
-        self._attributes(app, cls, is_match=True)
+        if cls is not None:
+            self._attributes(app, cls, is_match=True)
 
     def _bind(self, name: str, node: Node) -> None:
         if name == "_":
@@ -94,12 +94,14 @@ class _RuleChecker(ConditionChecker):
         self.values[name] = self.bound_here[f"%{name}"] = node
 
     def _fit(self, app: App, cls: Any) -> list[Any]:
-        """The terms that are operands; none if they do not fit."""
+        """The terms that are operands; all that are written if they do not fit."""
+        if cls is None:
+            return list(app.args)
         try:
             groups = fit_operands(app, cls.schema())
         except Misfit as misfit:
             self.misfit(misfit)
-            return []
+            return list(app.args)
         flat = [item for group in groups for item in (group if isinstance(group, tuple) else (group,))]
         return [item for item in flat if item is not None]
 
@@ -188,6 +190,15 @@ class _RuleChecker(ConditionChecker):
 
     # ------------------------------------------------------------ the rule as a whole
 
+    def _head(self) -> None:
+        rule = self.rule
+        for name in rule.ignores:
+            if name not in STANCES:
+                hint = did_you_mean(name, STANCES) or f"a rule may ignore {', '.join(STANCES)}"
+                self.error(rule, f"a rule cannot ignore '{name}'", hint)
+        if not isinstance(rule.benefit, int) or rule.benefit < 1:
+            self.error(rule, "a benefit is a whole number from 1 on")
+
     def _whole(self) -> None:
         rule, root = self.rule, find_op(self.rule.match.op)
         for name, node in self.bound_here.items():
@@ -204,12 +215,6 @@ class _RuleChecker(ConditionChecker):
             if level is not None and made is not None and made < level:
                 what = f"it makes {LEVEL_NAMES[made]} of {LEVEL_NAMES[level]}"
                 self.error(app, f"a rule must not raise the level: {what}", length=len(app.op))
-        for name in rule.ignores:
-            if name not in STANCES:
-                hint = did_you_mean(name, STANCES) or f"a rule may ignore {', '.join(STANCES)}"
-                self.error(rule, f"a rule cannot ignore '{name}'", hint)
-        if not isinstance(rule.benefit, int) or rule.benefit < 1:
-            self.error(rule, "a benefit is a whole number from 1 on")
 
 
 def _is_pure(cls: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dlir.ir.errors import Diagnostic, did_you_mean
-from dlir.passes.patterns.schema import DTYPES, Misfit, parse_type
+from dlir.passes.patterns.schema import Misfit, parse_type
 from dlir.passes.patterns.syntax import (
     Anything,
     Call,
@@ -147,7 +147,7 @@ class ConditionChecker:
         try:
             parse_type(node)
         except Misfit as misfit:
-            hint = misfit.hint or did_you_mean(node.text, DTYPES)
+            hint = misfit.hint
             if node.text in FUNCTIONS:
                 hint = f"'{node.text}' is a function: {signature(node.text)}"
             self.error(node, misfit.message, hint)

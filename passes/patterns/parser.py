@@ -113,7 +113,7 @@ class _Actions(Transformer):
         self.text = text
         self.offset = offset
 
-    def _span(self, meta: Any) -> dict[str, int]:
+    def _span(self, meta: Any) -> dict[str, Any]:
         return {"start": self.offset + meta.start_pos, "end": self.offset + meta.end_pos}
 
     def start(self, meta: Any, rules: list[Any]) -> list[syntax.Rule]:
@@ -189,7 +189,7 @@ class _Actions(Transformer):
     def type_name(self, meta: Any, parts: list[Any]) -> syntax.TypeName:
         return syntax.TypeName(str(parts[0]), **self._span(meta))
 
-    def list(self, meta: Any, parts: list[Any]) -> syntax.List:
+    def items(self, meta: Any, parts: list[Any]) -> syntax.List:
         return syntax.List(tuple(item for item in parts if item is not None), **self._span(meta))
 
     def call(self, meta: Any, parts: list[Any]) -> syntax.Call:

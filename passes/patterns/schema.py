@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlir.ir.attributes import Attribute
+from dlir.ir.errors import did_you_mean
 from dlir.ir.registry import find_op
 from dlir.ir.schema import AttributeSpec, Schema
 from dlir.ir.types import (
@@ -53,6 +54,8 @@ ATTRIBUTE_KINDS = {
     "a tensor type": "type",
     "a type": "type",
 }
+
+_PYTHON: dict[str | None, Any] = {"bool": bool, "integer": int, "number": int | float, "text": str, "list": tuple}
 
 
 class Misfit(Exception):
@@ -109,7 +112,7 @@ def _one(arg: Any, name: str, is_optional: bool) -> Any:
 def _wrong_arity(app: App, schema: Schema) -> Misfit:
     given = sum(not isinstance(arg, Rest) for arg in app.args)
     hint = "write '...' for operands that do not matter" if given < len(schema.operands) else None
-    return Misfit(f"'{app.op}' takes {schema._arity()}, got {given}", app, hint)
+    return Misfit(f"'{app.op}' takes {schema.arity()}, got {given}", app, hint)
 
 
 def is_literal(node: Node) -> bool:
@@ -134,7 +137,7 @@ def parse_type(node: TypeName) -> Any:
     text = node.text
     if not text.startswith("tensor<"):
         if text not in DTYPES:
-            raise Misfit(f"unknown type '{text}'", node)
+            raise Misfit(f"unknown type '{text}'", node, did_you_mean(text, DTYPES))
         return DTYPES[text]
     *dims, dtype = text.removeprefix("tensor<").removesuffix(">").replace(" ", "").split("x")
     if dtype not in DTYPES or not all(dim == "?" or dim.isdigit() for dim in dims):

@@ -1,7 +1,7 @@
 """The closed list of what a rule may ask: functions, adjectives and stances.
 
-A function that has no answer (the shape of a value with dynamic dimensions, the number of what is no constant) raises Undefined:
-the rule does not match then.
+A function that has no answer (the shape of a value with dynamic dimensions, the number of what is no constant) raises
+Undefined: the rule does not match then.
 """
 
 from __future__ import annotations

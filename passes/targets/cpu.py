@@ -10,12 +10,15 @@ from pathlib import Path
 from dlir.ir.types import ScalarType, is_float
 from dlir.passes.kernels.buffers import stride_of
 from dlir.passes.kernels.emit import accumulated_dtype
+from dlir.passes.kernels.grid import crossing, merge_dims
 from dlir.passes.kernels.plan import Plan
 from dlir.passes.kernels.roles import Roles, reads_vectors, roles_of
 
 #: Elements of a long run of neighbours that make a work item of their own, where there are few runs to share.
 POINTWISE_BLOCK = 16384
-FEW_ITEMS = 32
+#: Sides of a block where operand and result lie in different orders, and elements that need no blocks.
+TRANSPOSED_BLOCK = (16, 64)
+CACHED = 4096
 
 #: Rows side by side in memory that are computed together: enough vectors to hide the latency of adding.
 ROWS_TOGETHER = 256
@@ -39,7 +42,15 @@ def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
         tile = None if roles is None else _tile(plan, roles, vector_bytes or host_vector_bytes())
         if tile is not None:
             return "contraction", tile
+    if plan.form == "flat" and _is_crossed(plan):
+        return "blocks", TRANSPOSED_BLOCK
     return "nest", (POINTWISE_BLOCK,)
+
+
+def _is_crossed(plan: Plan) -> bool:
+    """Whether an operand lies in another order than the results, and is too large to stay in the cache."""
+    (loop,) = plan.loops
+    return math.prod(loop.extents) > CACHED and crossing(plan, loop, merge_dims(plan, loop)) is not None
 
 
 def _is_across(plan: Plan) -> bool:

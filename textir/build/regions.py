@@ -30,7 +30,7 @@ class RegionActions(AttributeActions):
         super().__init__(source)
         #: Where ops go; `Op.prepare` inserts there too.
         self.point = point
-        self.frame = Frame(None, is_isolated=True, is_graph=True, is_symbol_table=True, offset=0)
+        self.frame = Frame(None, is_isolated=True, is_graph=True, is_symbol_table=True)
         self.frames = [self.frame]
         #: The ops whose regions are being read, outermost first.
         self.heads: list[Any] = []
@@ -139,7 +139,7 @@ class RegionActions(AttributeActions):
         cls = head.info.cls
         is_graph = not cls.is_registered or cls.is_graph
         is_symbol_table = cls.is_registered and cls.is_symbol_table
-        frame = Frame(self.frame, cls.is_isolated, is_graph, is_symbol_table, brace[1])
+        frame = Frame(self.frame, cls.is_isolated, is_graph, is_symbol_table)
         self.frames.append(frame)
         self.frame = frame
         self.point.block = frame.entry

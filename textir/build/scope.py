@@ -33,20 +33,16 @@ class Frame:
         "forward",
         "is_graph",
         "is_isolated",
-        "offset",
         "order",
         "region",
         "symbols",
         "values",
     )
 
-    def __init__(
-        self, outer: Frame | None, is_isolated: bool, is_graph: bool, is_symbol_table: bool, offset: int
-    ) -> None:
+    def __init__(self, outer: Frame | None, is_isolated: bool, is_graph: bool, is_symbol_table: bool) -> None:
         self.is_isolated = is_isolated
         #: Whether the order of definitions and uses is free.
         self.is_graph = is_graph
-        self.offset = offset
         #: Ops by the symbol that they define in this region, if it is a symbol table.
         self.symbols: dict[str, Operation] | None = {} if is_symbol_table else None
         self.region = Region()
