@@ -18,7 +18,8 @@ from dlir.passes.kernels.buffers import Buffers
 from dlir.passes.kernels.emit import Emitter
 from dlir.passes.kernels.expand import expand_all
 from dlir.passes.kernels.kernel import Kernel
-from dlir.passes.kernels.plan import Unfit, plan_kernel
+from dlir.passes.kernels.plan import Unfit
+from dlir.passes.kernels.planner import plan_kernel
 from dlir.passes.kernels.schedules import schedule_for
 from dlir.passes.manager import Pass
 

@@ -60,6 +60,9 @@ def test_the_pass_and_the_rule_run(dlir, site):
     done = dlir(site, OPT, HUBER, "-p", "set-delta{value=2.0},canonicalize", "--stats")
     assert "huber-is-even 1" in done.stderr and "set-delta{value=2.0}: set 1" in done.stderr
     assert "robust.huber %error {delta = 2.0" in done.stdout
+    named = dlir(site, OPT, "examples/digits.dlir", "-p", "canonicalize{rules=robst}", code=1)
+    assert "unknown rule table 'robst'" in named.stderr and "did you mean 'robust'?" in named.stderr
+    dlir(site, OPT, "examples/digits.dlir", "-p", "canonicalize{rules=robust+movement}")
 
 
 def test_the_op_and_the_pass_are_documented(dlir, site):

@@ -6,7 +6,8 @@ from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.errors import DlirError
 from dlir.ir.traversal import clone
 from dlir.passes.kernels.expand import expand_all
-from dlir.passes.kernels.plan import Unfit, plan_kernel
+from dlir.passes.kernels.plan import Unfit
+from dlir.passes.kernels.planner import plan_kernel
 from dlir.passes.targets import cpu, cuda
 
 

@@ -85,7 +85,7 @@ class _Row:
 
     def _store(self, loop: Loop, keep: list[tuple[Value, Index]]) -> None:
         """Compute and store the results of a loop."""
-        kernel, emitter = self.kernel, self.emitter
+        emitter = self.emitter
         grid = self._grid(loop)
         places = {key: self._allocate(loop, key) for key in keep}
 

@@ -9,7 +9,8 @@ from dlir.ir.dialects.decompose import Decomposed
 from dlir.ir.dialects.kernel import Yield
 from dlir.ir.traversal import Mapping, clone
 from dlir.passes.kernels.expand import expand
-from dlir.passes.kernels.plan import Plan, plan_kernel
+from dlir.passes.kernels.plan import Plan
+from dlir.passes.kernels.planner import plan_kernel
 
 
 class Shadow:

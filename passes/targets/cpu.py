@@ -17,7 +17,7 @@ from dlir.passes.kernels.roles import Roles, reads_vectors, roles_of
 #: Elements of a long run of neighbours that make a work item of their own, where there are few runs to share.
 POINTWISE_BLOCK = 16384
 #: Sides of a block where operand and result lie in different orders, and elements that need no blocks.
-TRANSPOSED_BLOCK = (16, 64)
+TRANSPOSED_BLOCK = (32, 32)
 CACHED = 4096
 
 #: Rows side by side in memory that are computed together: enough vectors to hide the latency of adding.

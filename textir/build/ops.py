@@ -128,7 +128,7 @@ class OpActions(MakingActions):
             attributes = schema.checked_attributes(info, entries, (), is_strict=False)
             if signature not in info.accepted:
                 groups = schema.grouped(info, values, attributes, fill=False)
-                schema.check_kinds(info, groups, values)
+                schema.check_kinds(info, groups)
                 if not info.needs_segments:
                     info.accepted.add(signature)
             if len(regions) != info.regions:

@@ -199,34 +199,34 @@ def filled(schema: Schema, count: int) -> list[int]:
     return sizes
 
 
-def check_kinds(info: OpInfo, groups: Sequence[Any], written: Sequence[Value]) -> None:
+def check_kinds(info: OpInfo, groups: Sequence[Any]) -> None:
     """Check that each operand is of a type that its group allows."""
-    schema = info.schema
-    assert schema is not None
-    for spec, group in zip(schema.operands, groups, strict=True):
-        if not spec.allowed or group is None:
-            continue
-        for value in group if group.__class__ is tuple else (group,):
-            if not isinstance(value.type, spec.allowed):
+    assert info.schema is not None
+    index = 0
+    for spec, group in zip(info.schema.operands, groups, strict=True):
+        for value in group if group.__class__ is tuple else () if group is None else (group,):
+            if spec.allowed and not isinstance(value.type, spec.allowed):
                 message = f"operand '{spec.name}' of '{info.name}' must be {spec.expected}, got {value.type}"
-                raise OpProblem(message, operand=written.index(value) if value in written else None)
+                raise OpProblem(message, operand=index)
+            index += 1
 
 
 def prepared(info: OpInfo, operands: list[Value], attributes: dict[str, Attribute]) -> tuple[list[Value], list[Any]]:
     """Operands as the op takes them (broadcast, promoted), in one list and by group."""
     groups = grouped(info, operands, attributes, fill=True)
-    if info.prepares:
-        cls: Any = info.cls
-        assert info.schema is not None
-        plain = {name: attribute.value for name, attribute in attributes.items() if name in info.schema.attributes}
-        try:
-            groups = cls.prepare(groups, plain)
-        except DlirError as error:
-            raise _from_error(info, error) from None
-        if info.schema.needs_segments:
-            attributes[SEGMENTS] = segment_sizes(groups)
-    check_kinds(info, groups, operands)
-    return flatten_groups(groups) if info.prepares else operands, groups
+    check_kinds(info, groups)
+    if not info.prepares:
+        return operands, groups
+    cls: Any = info.cls
+    assert info.schema is not None
+    specs = info.schema.attributes
+    try:
+        groups = cls.prepare(groups, {name: _plain(specs[name], attributes[name]) for name in attributes if name in specs})
+    except DlirError as error:
+        raise _from_error(info, error) from None
+    if info.needs_segments:
+        attributes[SEGMENTS] = segment_sizes(groups)
+    return flatten_groups(groups), groups
 
 
 def inferred(

@@ -117,7 +117,7 @@ def promoted(a: ScalarType, b: ScalarType) -> ScalarType:
         return BF16 if not is_float(other) else F32 if other is F16 else other
     try:
         return dtype_from_numpy(np.result_type(a.numpy, b.numpy))
-    except TypeError:
+    except (TypeError, AttributeError):
         raise InferError(f"cannot combine {a} and {b}", hint="cast one of them with nd.cast") from None
 
 

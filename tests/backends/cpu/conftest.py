@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,9 @@ from dlir.ir.dialects.func import Func
 from dlir.ir.ops import func
 from dlir.ir.types import Type
 from dlir.ir.verifier import verified
+
+# The modules beside the tests that only they use.
+sys.path.append(str(Path(__file__).parent))
 
 LLVM_TYPES = {"f32": "float", "f64": "double"}
 NUMPY_TYPES = {"f32": np.float32, "f64": np.float64}

@@ -101,5 +101,71 @@ class Program:
             if not choices:
                 raise Wrong("all threads wait")
             thread, after = random_.choice(choices)
-            clocks.record(thread, self.access(world, thread), after is not None)
+            access = self.access(world, thread)
+            clocks.record(thread, access, world[0][self._places.index(access.place)])
             world = after
+
+
+_ACQUIRES = ("acquire", "acq_rel", "seq_cst")
+_RELEASES = ("release", "acq_rel", "seq_cst")
+#: What the externals of :mod:`test_interleavings` mean as atomic accesses.
+_ORDERINGS = {"@sem_wait": "acquire", "@sem_post": "release", "@await": "acquire", "@arrive": "release"}
+
+
+class Clocks:
+    """Which steps happen before which, by C++'s rules for atomics, as a vector clock a thread."""
+
+    def __init__(self, threads: int) -> None:
+        self._now = [[0] * threads for _ in range(threads)]
+        # By place: what an acquiring access of it learns.
+        self._released: dict[str, list[int]] = {}
+        # By cell: thread and time of the last write, and of reads after it.
+        self._writes: dict[object, tuple[int, int]] = {}
+        self._reads: dict[object, dict[int, int]] = {}
+
+    def record(self, thread: int, access: Access, old: object) -> None:
+        """A step of `thread`, which finds `old`; Wrong if it is in a race with an earlier one."""
+        self._now[thread][thread] += 1
+        instruction, name = access.instruction, access.instruction.detail
+        if instruction.opcode == "call" and name not in _ORDERINGS:
+            context, *rest = access.operands
+            # An iteration reads the context and writes an element; the caller's frame is all of them.
+            if name == "@begin":
+                self._read(thread, context)
+            elif name == "@end":
+                self._write(thread, (context, rest[0]))
+            else:
+                for cell in (context, *((context, t) for t in range(rest[0]))):
+                    self._write(thread, cell)
+        elif instruction.orderings or name in _ORDERINGS:
+            orderings = instruction.orderings or (_ORDERINGS[name],)
+            failed = instruction.opcode == "cmpxchg" and old != access.operands[1]
+            self._synchronise(thread, access.place, orderings[-1 if failed else 0], instruction.opcode, failed)
+        elif instruction.opcode == "load":
+            self._read(thread, access.place)
+        else:
+            self._write(thread, access.place)
+
+    def _synchronise(self, thread: int, place: str, ordering: str, opcode: str, failed: bool) -> None:
+        now = self._now[thread]
+        released = self._released.setdefault(place, [0] * len(now))
+        if opcode != "store" and ordering in _ACQUIRES:
+            now[:] = map(max, now, released)
+        if opcode == "store":
+            # It ends the release sequence of earlier ones, which read-modify-writes carry on.
+            self._released[place] = list(now) if ordering in _RELEASES else [0] * len(now)
+        elif opcode != "load" and not failed and ordering in _RELEASES:
+            released[:] = map(max, now, released)
+
+    def _read(self, thread: int, cell: object) -> None:
+        self._check(thread, cell, self._writes.get(cell))
+        self._reads.setdefault(cell, {})[thread] = self._now[thread][thread]
+
+    def _write(self, thread: int, cell: object) -> None:
+        for earlier in (self._writes.get(cell), *self._reads.pop(cell, {}).items()):
+            self._check(thread, cell, earlier)
+        self._writes[cell] = thread, self._now[thread][thread]
+
+    def _check(self, thread: int, cell: object, earlier: tuple[int, int] | None) -> None:
+        if earlier and self._now[thread][earlier[0]] < earlier[1]:
+            raise Wrong(f"data race on {cell}")

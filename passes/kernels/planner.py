@@ -1,0 +1,124 @@
+"""Whether a group of primitive ops can be one kernel: finding a plan for it.
+
+`plan_kernel` raises :class:`~dlir.passes.kernels.plan.Unfit` with the reason when there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dlir.ir.affine import delinearize, linearize
+from dlir.ir.core import Value
+from dlir.ir.dialects.nd.base import Primitive
+from dlir.passes.kernels.buffers import folds
+from dlir.passes.kernels.classify import FusionClass, fusion_class
+from dlir.passes.kernels.demand import Demand, Index
+from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points
+from dlir.passes.kernels.row_planner import plan_rows
+
+
+def plan_kernel(outputs: Sequence[Value], inside: Inside) -> Plan:
+    """The plan for computing `outputs` with the ops for which `inside` holds; Unfit if there is none."""
+    classes = _classes(outputs, inside)
+    anchors = [op for op, found in classes.items() if found is FusionClass.CONTRACTION]
+    reductions = [op for op, found in classes.items() if found is FusionClass.REDUCE]
+    windows = [op for op, found in classes.items() if found is FusionClass.WINDOW]
+    if anchors:
+        plan = _plan_contraction(outputs, inside, anchors, reductions + windows)
+    elif windows:
+        plan = _plan_window(outputs, inside, windows, reductions)
+    elif reductions:
+        plan = plan_rows(outputs, inside)
+    else:
+        plan = _plan_flat(outputs, inside)
+    plan.shapes = [value.shape for value in outputs]
+    return plan
+
+
+def _classes(outputs: Sequence[Value], inside: Inside) -> dict[Primitive, FusionClass]:
+    """The class of each op that the outputs need, users first."""
+    classes: dict[Primitive, FusionClass] = {}
+    waiting = list(outputs)
+    while waiting:
+        op = waiting.pop().defining_op
+        if op is None or not inside(op) or op in classes:
+            continue
+        found = fusion_class(op)
+        if found is FusionClass.OPAQUE or not isinstance(op, Primitive):
+            raise Unfit(f"'{op.name}' is not known to fusion")
+        classes[op] = found
+        waiting += op.operands
+    return classes
+
+
+# ---------------------------------------------------------------- flat
+
+
+def _plan_flat(outputs: Sequence[Value], inside: Inside) -> Plan:
+    shape = max((value.shape for value in outputs), key=len)
+    demand = Demand(inside, shape)
+    loop = Loop(shape, demand)
+    for number, value in enumerate(outputs):
+        index = reshaped_index(points(shape), shape, value.shape)
+        if index is None:
+            raise Unfit(f"results have shapes {list(shape)} and {list(value.shape)}")
+        loop.outputs.append((number, index))
+        demand.want(value, index)
+    return Plan("flat", (), [loop])
+
+
+def reshaped_index(index: Index, shape: Sequence[int], other: Sequence[int]) -> Index | None:
+    """The index into an array of shape `other` of the element at `index` of an array of `shape`; None if that takes
+    divisions or the sizes differ."""
+    if tuple(shape) == tuple(other):
+        return index
+    if math.prod(shape) != math.prod(other):
+        return None
+    found = delinearize(linearize(index, shape), other)
+    return found if folds(found, other) else None
+
+
+def _plan_window(
+    outputs: Sequence[Value], inside: Inside, windows: list[Primitive], reductions: list[Primitive]
+) -> Plan:
+    if reductions or len(windows) > 1:
+        other = (reductions or windows[1:])[0]
+        raise Unfit(f"'{windows[0].name}' and '{other.name}' reduce over different elements")
+    plan = _plan_flat(outputs, inside)
+    _need_each_once(plan.loops[0], windows[0])
+    plan.form, plan.anchor = "window", windows[0]
+    return plan
+
+
+def _need_each_once(loop: Loop, anchor: Primitive) -> None:
+    """Unfit unless each element of the anchor's result is needed at one point of the loop."""
+    indices = loop.demand.reductions[anchor]
+    if len(indices) > 1:
+        raise Unfit(f"'{anchor.name}' would be computed more than once")
+    if not is_bijection(indices[0], loop.extents, anchor.results[0].shape):
+        raise Unfit(f"'{anchor.name}' would be computed more than once")
+
+
+# ---------------------------------------------------------------- contraction
+
+
+def _plan_contraction(
+    outputs: Sequence[Value],
+    inside: Inside,
+    anchors: list[Primitive],
+    reductions: list[Primitive],
+) -> Plan:
+    if len(anchors) > 1:
+        raise Unfit(f"'{anchors[1].name}' and '{anchors[0].name}' are both contractions")
+    (anchor,) = anchors
+    if reductions:
+        raise Unfit(f"'{reductions[0].name}' needs the whole result of '{anchor.name}' or is needed for it")
+    feeding = _classes(anchor.operands, inside)
+    for op, found in feeding.items():
+        if found is not FusionClass.VIEW and op.operands:
+            raise Unfit(f"'{op.name}' would be computed again for each tile of '{anchor.name}'")
+    plan = _plan_flat(outputs, inside)
+    _need_each_once(plan.loops[0], anchor)
+    plan.form, plan.anchor = "contraction", anchor
+    return plan
