@@ -6,10 +6,11 @@ the pool when the last array, view or DLPack consumer that refers to it is gone.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import mmap
-import threading
+import operator
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -31,22 +32,23 @@ class ResultPool:
 
     Memory that nobody refers to is kept up to `max_idle_bytes`, the most recently returned longest.  With `poison`, new
     results are filled with NaN (all bits set), so that a test sees elements that a kernel did not write.
+
+    Every step is one indivisible operation of a dict or deque, and nothing ever waits: an array may die, or a signal
+    handler ask for one, at any point of a call, and a forked child may find other threads stopped in the middle of one.
     """
 
     def __init__(self, max_idle_bytes: int = DEFAULT_MAX_IDLE_BYTES, *, poison: bool = False) -> None:
         self._max_idle_bytes = max_idle_bytes
         self._poison = poison
-        self._lock = threading.Lock()
         # Blocks by size, oldest return first, with the number of their return.
         self._idle: dict[int, deque[tuple[int, mmap.mmap]]] = {}
-        self._idle_bytes = 0
         self._returns = itertools.count()
-        self._returned: deque[mmap.mmap] = deque()
 
     @property
     def idle_bytes(self) -> int:
         """Bytes that the pool holds for later results."""
-        return self._idle_bytes
+        idle = self._idle.copy()
+        return sum(map(operator.mul, idle, map(len, idle.values())))
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An uninitialised C-contiguous array, aligned to 64 bytes from 64 KiB on; MemoryError if memory is short."""
@@ -63,9 +65,7 @@ class ResultPool:
 
     def clear(self) -> None:
         """Return all idle memory to the system."""
-        with self._lock:
-            self._idle.clear()
-            self._idle_bytes = 0
+        self._idle.clear()
 
     def _lend(self, shape: tuple[int, ...], dtype: np.dtype, size: int) -> np.ndarray:
         # An array's base is its owner, whatever is viewed or exported; the owner's death is what returns the block.
@@ -74,12 +74,13 @@ class ResultPool:
         return owner.view(np.ndarray)
 
     def _take(self, size: int) -> mmap.mmap:
-        with self._lock:
-            blocks = self._idle.get(size)
-            if blocks:
-                self._idle_bytes -= size
-                # The one returned last is most likely still in the CPU's caches.
-                return blocks.pop()[1]
+        try:
+            # The one returned last is most likely still in the CPU's caches.
+            return self._idle[size].pop()[1]
+        except (KeyError, IndexError):
+            return self._fresh(size)
+
+    def _fresh(self, size: int) -> mmap.mmap:
         try:
             return _map(size)
         except OSError:
@@ -90,33 +91,27 @@ class ResultPool:
             raise MemoryError(f"cannot allocate {size} bytes for a result: {error.strerror}") from None
 
     def give(self, block: mmap.mmap) -> None:
-        """Take back a block.  Called by the garbage collector, so possibly by a thread that holds the lock."""
-        self._returned.append(block)
-        # Whoever holds the lock goes once more round this loop after releasing it, or the next one who returns a block.
-        while self._returned and self._lock.acquire(blocking=False):
-            try:
-                self._shelve_returned()
-            finally:
-                self._lock.release()
-
-    def _shelve_returned(self) -> None:
-        while self._returned:
-            block = self._returned.popleft()
-            self._idle.setdefault(len(block), deque()).append((next(self._returns), block))
-            self._idle_bytes += len(block)
-        while self._idle_bytes > self._max_idle_bytes:
-            size = min((blocks[0][0], size) for size, blocks in self._idle.items() if blocks)[1]
-            self._idle[size].popleft()
-            self._idle_bytes -= size
+        """Take back a block."""
+        self._idle.setdefault(len(block), deque()).append((next(self._returns), block))
+        while self.idle_bytes > self._max_idle_bytes:
+            # Another thread may have taken what was the oldest.
+            with contextlib.suppress(ValueError, IndexError):
+                min((blocks for blocks in self._idle.copy().values() if blocks), key=_oldest).popleft()
 
 
 class _Loan(np.ndarray):
     """The owner of a lent block, never seen by users."""
 
-    pool: ResultPool
+    #: Not set in views of this class, which NumPy makes of an array's base.
+    pool: ResultPool | None = None
 
     def __del__(self) -> None:
-        self.pool.give(cast(mmap.mmap, self.base))
+        if self.pool is not None:
+            self.pool.give(cast(mmap.mmap, self.base))
+
+
+def _oldest(blocks: deque[tuple[int, mmap.mmap]]) -> int:
+    return blocks[0][0]
 
 
 class ArenaPool:

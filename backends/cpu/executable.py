@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,12 @@ class Executable:
         self, signature: Signature, emitted: Emitted, library: Library, weights: Weights | None, *, poison: bool = False
     ) -> None:
         self.signature = signature
-        #: The arrays of the globals, by name; what is not constant may change with each call.
-        self.globals = {op["sym_name"]: _global_array(op, weights) for op in emitted.globals}
+        #: The arrays of the globals, by name; what is not constant may change with each call.  The code has their
+        #: addresses: they can be written to, but not replaced.
+        self.globals = MappingProxyType({op["sym_name"]: _global_array(op, weights) for op in emitted.globals})
         writes_globals = any(not op["constant"] for op in emitted.globals)
-        self._turn: AbstractContextManager[Any] = threading.Lock() if writes_globals else nullcontext()
+        # Reentrant: a signal handler may make a call of its own between the steps of one.
+        self._turn: AbstractContextManager[Any] = threading.RLock() if writes_globals else nullcontext()
         pool = ResultPool(poison=True) if poison else _shared_results
         places = {(role.kind, role.number): index for index, role in enumerate(signature.roles)}
         #: For each result, the donated input whose buffer holds it, or None.

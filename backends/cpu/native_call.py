@@ -118,9 +118,10 @@ class _MethodDef(ctypes.Structure):
 
 
 class _Description(np.ndarray):
-    """What native_call.ll reads (its `self`); it keeps alive what it refers to by address."""
+    """What native_call.ll reads (its `self`); it keeps alive what it and the function refer to by address."""
 
     entry: EntryPoint
+    runtime: _Runtime
 
 
 def _fast_call(entry: EntryPoint) -> NativeCall:
@@ -159,6 +160,8 @@ class _Runtime:
 
     def function(self, description: _Description) -> Any:
         """A built-in function whose `self` is `description`."""
+        # Two threads may have made a runtime each, and only one of those stays in the cache.
+        description.runtime = self
         return self._new(ctypes.addressof(self._method), description, None)
 
 

@@ -62,7 +62,9 @@ def thread_count() -> int:
 def symbols() -> Mapping[str, int]:
     """Addresses for the linker of what emitted code may call; DlirError as for :func:`thread_count`."""
     thread_count()
-    return {"dlir.parallel_for": _pool().library["dlir.parallel_for"]}
+    # The cache alone would let two threads make a pool each.
+    with _creation:
+        return {"dlir.parallel_for": _pool().library["dlir.parallel_for"]}
 
 
 class _Pool:
@@ -89,7 +91,8 @@ class _Pool:
     def forget(self) -> None:
         """No workers, no jobs: the state at the start and in a forked child."""
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
+        # Reentrant: a signal handler may run a loop while the workers are being created.
+        self._lock = threading.RLock()
         self._reset(ctypes.cast(self._starter, ctypes.c_void_p))
 
     def _start(self) -> int:
@@ -110,6 +113,9 @@ class _Pool:
         self._stop()
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
+
+
+_creation = threading.RLock()
 
 
 @functools.cache

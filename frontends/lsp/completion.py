@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dlir.frontends.cli.listings import attribute_words, first_sentence, op_section, signature
 from dlir.frontends.lsp import context, tokens
@@ -166,8 +167,7 @@ def _types(document: Document) -> Iterator[Item]:
     for name, definition in document.outline.aliases.items():
         if definition.kind != ATTR_ALIAS:
             seen[name] = None
-    words = document.outline.tokens
-    for word, body in zip(words, words[1:]):
+    for word, body in pairwise(document.outline.tokens):
         if body.kind == tokens.BODY and word.text in _SHAPED and word.end == body.start:
             seen[word.text + body.text] = None
     yield from (Item(name, "type") for name in list(seen)[:40])
@@ -208,7 +208,9 @@ def _attribute_values(document: Document, place: Context) -> Iterator[Item]:
     elif place.prefix.startswith('"'):
         return
     elif spec.kind == "a bool":
-        yield from (Item(word, "choice", "default" if (word == "true") is spec.default else "") for word in ("true", "false"))
+        yield from (
+            Item(word, "choice", "default" if (word == "true") is spec.default else "") for word in ("true", "false")
+        )
     elif spec.kind in _TYPE_KINDS:
         yield from _types(document)
     elif spec.kind == "symbol reference":

@@ -17,7 +17,9 @@ ELEMENT_TYPE, NOTHING = "element type", "nothing"
 _NAMES = (VALUE, SYMBOL, BLOCK, TYPE_ALIAS, ATTR_ALIAS)
 _CONTINUES = (",", ":", "->", "=", "attributes")
 _OPENS, _CLOSES = ("(", "[", "{", "<{"), (")", "]", "}", "}>")
-_IN_SHAPE = re.compile(r"\b(?:tensor|memref|vector)<(?:(?:\d+|\?|\*|\[\d+\])x)*([a-z]\w*)?$|\b(?:array|complex)<(\w*)$", re.ASCII)
+_IN_SHAPE = re.compile(
+    r"\b(?:tensor|memref|vector)<(?:(?:\d+|\?|\*|\[\d+\])x)*([a-z]\w*)?$|\b(?:array|complex)<(\w*)$", re.ASCII
+)
 
 
 @dataclass(slots=True)

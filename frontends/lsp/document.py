@@ -45,6 +45,7 @@ class Document:
         previous: Document | None = None,
         encoding: str = "utf-16",
     ) -> None:
+        self.original = text
         #: A byte order mark is no part of the text, but it has a column.
         self.has_mark = text.startswith("\ufeff")
         self.text = f" {text[1:]}" if self.has_mark else text

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from dlir.frontends.lsp.document import Document, Range
 from dlir.frontends.lsp.outline import Outline
-from dlir.frontends.lsp.tokens import BLOCK, BODY, COMMENT, NUMBER, PUNCTUATION, STRING, SYMBOL, VALUE, WORD, Token, tokens
+from dlir.frontends.lsp.tokens import (
+    BLOCK,
+    BODY,
+    COMMENT,
+    NUMBER,
+    PUNCTUATION,
+    STRING,
+    SYMBOL,
+    VALUE,
+    WORD,
+    Token,
+    tokens,
+)
 from dlir.ir.errors import DlirError
 
 _OPENERS = ("(", "[", "{", "<{", "<")
@@ -128,9 +140,7 @@ class _Layout:
             if not is_brace:
                 self.brackets, self.in_label = [], is_label
             self._line(token, self.depth - is_label, not is_brace)
-        elif self.previous is not None and self.previous.kind == COMMENT:
-            self._continue(token)
-        elif self._breaks(token) and not is_brace and not self.after_brace and not self._before_brace(token):
+        elif self._keeps_break(token, is_brace):
             self._continue(token)
         elif self.previous is not None and self._has_gap(self.previous, token):
             self.out.append(" ")
@@ -140,6 +150,13 @@ class _Layout:
 
     def _continue(self, token: Token) -> None:
         self._line(token, self.depth if token.text in (*_CLOSERS, ">") else self.depth + 2, False)
+
+    def _keeps_break(self, token: Token, is_brace: bool) -> bool:
+        """Whether a line break inside an op stays in front of `token`."""
+        if self.previous is not None and self.previous.kind == COMMENT:
+            return True
+        at_region = is_brace or self.after_brace or self._before_brace(token)
+        return not at_region and self._breaks(token) > 0
 
     def _before_brace(self, token: Token) -> bool:
         """Whether this is the paren or comma before a region."""
@@ -176,10 +193,12 @@ class _Layout:
             return self._colon_gap(left, right)
         if right.text == "(":
             is_regions = self.index + 1 in self.outline.braces
-            return not (left.kind in (STRING, BLOCK) or left.text in _TIGHT["("] or (left.kind == SYMBOL and not is_regions))
+            return not (
+                left.kind in (STRING, BLOCK) or left.text in _TIGHT["("] or (left.kind == SYMBOL and not is_regions)
+            )
         if right.text == "[":
             after_operands = left.text == ")" and not self.brackets and not self.after_brace
-            return not (after_operands or left.text in _TIGHT["["] or left.kind == BODY and "loc" in self.brackets)
+            return not (after_operands or left.text in _TIGHT["["] or (left.kind == BODY and "loc" in self.brackets))
         return True
 
     def _colon_gap(self, left: Token, right: Token) -> bool:

@@ -31,7 +31,9 @@ class Resolver:
 
     def _symbol(self, occurrence: Occurrence) -> Definition | None:
         if occurrence.outer is None:
-            return next((r.symbols[occurrence.name] for r in occurrence.region.tables() if occurrence.name in r.symbols), None)
+            return next(
+                (r.symbols[occurrence.name] for r in occurrence.region.tables() if occurrence.name in r.symbols), None
+            )
         table = symbol_region(occurrence.outer.definition)
         return None if table is None else table.symbols.get(occurrence.name)
 

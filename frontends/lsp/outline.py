@@ -92,6 +92,11 @@ class Statement:
     symbol: Definition | None = None
 
     @property
+    def has_own_form(self) -> bool:
+        """Whether the region follows the head without parentheses: a function or module."""
+        return self.name in ("func.func", "builtin.module") and not self.is_generic
+
+    @property
     def head_end(self) -> int:
         """The end of what stands before the regions."""
         return self.regions[0].start if self.regions else self.end

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from dlir.frontends.lsp.document import Document, Range
 from dlir.frontends.lsp.outline import Region, Statement
 
+#: What is nested deeper than this is not shown so: editors and JSON have their limits.
+MAX_DEPTH = 32
+
 _KINDS = {
     "builtin.module": "module",
     "gpu.module": "module",
@@ -31,15 +34,17 @@ class DocumentSymbol:
 def document_symbols(document: Document) -> list[DocumentSymbol]:
     """The entries of a text, nested as they are in it."""
     top: list[DocumentSymbol] = []
-    stack: list[tuple[Region, list[DocumentSymbol]]] = [(document.outline.root, top)]
+    stack: list[tuple[Region, list[DocumentSymbol], int]] = [(document.outline.root, top, 0)]
     while stack:
-        region, into = stack.pop()
+        region, into, depth = stack.pop()
         for statement in region.statements:
             entry = _entry(document, statement)
             if entry is not None:
                 into.append(entry)
             # What stands in an op without an entry of its own goes with what is around that.
-            stack += [(inner, into if entry is None else entry.children) for inner in statement.regions]
+            goes_deeper = entry is not None and depth < MAX_DEPTH
+            inside = entry.children if entry is not None and goes_deeper else into
+            stack += [(inner, inside, depth + goes_deeper) for inner in statement.regions]
     for entry in _all(top):
         entry.children.sort(key=lambda child: child.range)
     return sorted(top, key=lambda entry: entry.range)

@@ -48,7 +48,9 @@ _TOKEN = re.compile(
 SYMBOL_PART = re.compile(rf'@(?:([A-Za-z_$][\w$.]*+)|{_STRING}"|)', re.ASCII)
 
 #: What matters inside angle brackets.  Values never stand there, nor does an op start there.
-_IN_BODY = re.compile(rf'{_STRING}"|//[^\n]*+|->|[<>=]=|(?P<open><)|(?P<close>>)|(?P<end>%|\n\s*+(?:return|func)\b)', re.ASCII)
+_IN_BODY = re.compile(
+    rf'{_STRING}"|//[^\n]*+|->|[<>=]=|(?P<open><)|(?P<close>>)|(?P<end>%|\n\s*+(?:return|func)\b)', re.ASCII
+)
 
 
 def tokens(text: str) -> Iterator[Token]:

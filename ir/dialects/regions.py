@@ -8,7 +8,7 @@ from typing import Any
 from dlir.ir.builder import at_end
 from dlir.ir.core import Block, Operation, Region, Value
 from dlir.ir.errors import DlirError
-from dlir.ir.op import Op, Type
+from dlir.ir.op import INDEX, Op, Type
 
 
 def only_block(op: Operation, index: int = 0) -> Block:
@@ -51,6 +51,8 @@ def values_of(found: Any) -> tuple[Value, ...]:
 def region_of(types: Iterable[Type], body: Callable[..., Any], end: Callable[..., Any]) -> Region:
     """A region with one block: `body` fills it from its arguments, `end` ends it with what that returns."""
     block = Block(types)
+    for arg in block.args:
+        arg.name = "i" if arg.type is INDEX else None
     with at_end(block):
         end(*values_of(body(*block.args)))
     return Region([block])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from dlir.ir.affine import AffineExpr, delinearize, linearize
 from dlir.ir.core import Value
@@ -69,7 +70,7 @@ class _Run:
             if loop.reductions:
                 self._reduce(loop, places)
             else:
-                self._over_points(loop, lambda lane, columns, loop=loop, p=places: self._store(loop, lane, columns, p))
+                self._over_points(loop, partial(self._store, loop, places))
             self.of_columns.update(places)
 
     # ------------------------------------------------------------ loops
@@ -157,7 +158,7 @@ class _Run:
         emitter.parallel([self.count], finish)
         self.of_row.update({(op.results[0], plan.row_index[op]): place for op, place in results.items()})
 
-    def _store(self, loop: Loop, lane: AffineExpr, columns: Sequence[AffineExpr], places: dict[Key, Value]) -> None:
+    def _store(self, loop: Loop, places: dict[Key, Value], lane: AffineExpr, columns: Sequence[AffineExpr]) -> None:
         """Compute and store the results of a loop at one point."""
         self.kernel.store_outputs(loop, [*self.outer, self.start + lane, *columns])
         self._keep(loop, lane, columns, places)

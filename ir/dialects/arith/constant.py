@@ -44,7 +44,18 @@ class Constant(Op, name="arith.constant"):
         if operands and "value" not in keywords:
             keywords["value"] = constant_attribute(*operands)
             operands = ()
-        return super().create(*operands, **keywords)
+        op = super().create(*operands, **keywords)
+        op.result.name = _hint(op.attributes["value"])
+        return op
+
+
+def _hint(value: Attribute) -> str:
+    """A name that tells the value, as MLIR gives constants: c4, true, cst."""
+    if isinstance(value, BoolAttr):
+        return str(value)
+    if isinstance(value, IntegerAttr):
+        return f"c{value.value}"
+    return "cst"
 
 
 def number(value: float, type: ScalarType) -> Any:

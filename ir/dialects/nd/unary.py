@@ -14,6 +14,7 @@ from dlir.ir.dialects.nd.checks import kind_of, need_kind
 from dlir.ir.dialects.nd.operands import common_dtype
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.dialects.nd.scalars import number
+from dlir.ir.errors import InferError
 from dlir.ir.op import Tensor
 from dlir.ir.ops import arith, math
 from dlir.ir.types import F16, F32, F64, ScalarType, is_float
@@ -49,7 +50,10 @@ def float_for(dtype: ScalarType) -> ScalarType:
     """The float type in which NumPy computes functions such as exp for this dtype."""
     if is_float(dtype) or kind_of(dtype) is None:
         return dtype
-    return {1: F16, 2: F32}.get(dtype.bytes, F64)
+    try:
+        return {1: F16, 2: F32}.get(dtype.bytes, F64)
+    except TypeError:
+        raise InferError(f"cannot compute with elements of type {dtype}", hint="cast them with nd.cast") from None
 
 
 class Neg(Unary, name="nd.neg"):

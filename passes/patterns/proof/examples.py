@@ -30,29 +30,34 @@ class Unfit(Exception):
 
 @dataclass
 class Example:
-    """A function in whose block `op` is what the rule is to match."""
+    """A module with a function in whose `block` `op` is what the rule is to match."""
 
     module: Module
+    block: Block
     op: Operation
-
-    @property
-    def block(self) -> Block:
-        assert self.op.parent is not None
-        return self.op.parent
+    #: The shapes that its tensor inputs really have.
+    extents: dict[Value, tuple[int, ...]]
+    #: The dtype that most of it has.
+    dtype: ScalarType
 
 
 @dataclass
 class Maker:
-    """Makes one random program; `small` asks for single elements."""
+    """Makes one random program, most of it in `dtype`; `small` asks for single elements."""
 
     rng: np.random.Generator
     small: bool = False
+    dtype: Any = None
     block: Block = field(default_factory=Block)
+    #: Shapes that came up, and those that the inputs really have.
     shapes: list[tuple[int, ...]] = field(default_factory=list)
+    extents: dict[Value, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.dtype: ScalarType = self.pick(DTYPES)
+        self.dtype = self.dtype or self.pick(DTYPES)
         self.shape = random_shape(self.rng, self.small)
+        #: Dimensions of this extent are dynamic.  (One extent only: different ones would be equal where `?` meets `?`.)
+        self.dynamic = self.pick(self.shape) if self.shape and not self.small and self.chance(0.15) else None
         self.function = Func.make("main", [])
         self.block = self.function.body
 
@@ -66,10 +71,13 @@ class Maker:
         return bool(self.rng.random() < share)
 
     def input(self, dtype: ScalarType | None = None, shape: tuple[int, ...] | None = None, name: str | None = None) -> Value:
-        """A new argument of the function: a tensor, or a scalar for shape None of a scalar op."""
+        """A new argument of the function."""
         shape = related_shape(self.rng, self.shape) if shape is None else shape
         self.shapes.append(shape)
-        return self.block.add_arg(TensorType(shape, dtype or self.dtype), name)
+        known = [None if extent == self.dynamic else extent for extent in shape]
+        arg = self.block.add_arg(TensorType(known, dtype or self.dtype), name)
+        self.extents[arg] = shape
+        return arg
 
     def constant(self, number: Any, dtype: ScalarType | None = None, shape: tuple[int, ...] | None = None) -> Value:
         """A constant that is `number` everywhere, perhaps by way of broadcast_to."""
@@ -88,7 +96,7 @@ class Maker:
         self.function.update_type()
         module = Module.empty()
         module.body.append(self.function)
-        return Example(module, op)
+        return Example(module, self.block, op, self.extents, self.dtype)
 
 
 #: Makes the op that a pattern is to match, with the methods of a `Maker` and the builder functions.
@@ -128,18 +136,27 @@ class _FromRule:
                 operands.append(self._leaf(None, spec) if spec.kind == "one" or self.maker.chance(0.3) else None)
             else:
                 operands.append(None if group is None else self._term(group, spec))
-        attributes = self._attributes(app, schema, [v for v in operands if isinstance(v, Value)])
-        try:
-            found = cls.build(*operands, **attributes)
-        except (DlirError, TypeError, ValueError, OverflowError):
-            raise Unfit from None
-        results = found if isinstance(found, tuple) else (found,)
+        results = self._build(app, operands)
         for name, value in zip(app.names, results):
             self.names[f"%{name}"] = value
         for value in results:
             if isinstance(value.type, TensorType) and value.type.is_static:
                 self.maker.shapes.append(value.shape)
         return results[app.result or 0]
+
+    def _build(self, app: App, operands: list[Any]) -> tuple[Value, ...]:
+        """The results of the op on these operands; attributes are drawn a few times until they fit."""
+        cls = op_class(app)
+        known = dict(self.names)
+        for _ in range(4 if app.attributes else 1):
+            self.names = dict(known)
+            attributes = self._attributes(app, [v for v in operands if isinstance(v, Value)])
+            try:
+                found = cls.build(*operands, **attributes)
+            except (DlirError, TypeError, ValueError, OverflowError):
+                continue
+            return found if isinstance(found, tuple) else (found,)
+        raise Unfit
 
     def _several(self, term: Any) -> list[Value]:
         if isinstance(term, Rest):
@@ -189,7 +206,7 @@ class _FromRule:
 
     # ------------------------------------------------------------ attributes
 
-    def _attributes(self, app: App, schema: Any, operands: list[Value]) -> dict[str, Any]:
+    def _attributes(self, app: App, operands: list[Value]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for spec, value in given_attributes(app):
             if is_literal(value) and not isinstance(value, Anything):
@@ -219,6 +236,8 @@ class _FromRule:
         if spec.choices:
             return maker.pick(spec.choices)
         shape = operands[0].shape if operands and isinstance(operands[0].type, TensorType) else ()
+        known = [-1, -1 if maker.dynamic is None else maker.dynamic]
+        shape = tuple(maker.pick(known) if extent is None else extent for extent in shape)
         match ATTRIBUTE_KINDS.get(spec.kind):
             case "bool":
                 return maker.chance(0.5)
@@ -238,14 +257,15 @@ class _FromRule:
     def _drawn_list(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         rng, rank = self.maker.rng, len(shape)
         axes = tuple(axis - rank * int(rng.integers(2)) for axis in range(rank) if rng.random() < 0.5)
+        some = (int(rng.integers(-rank, rank)),) if rank else ()
         size = math.prod(shape)
         choices: list[Any] = [
             tuple(range(rank)),
             tuple(int(axis) for axis in rng.permutation(rank)),
-            axes,
-            (rank - 1,) if rank else (),
+            *(axes, axes, some, some),
             shape,
             *(self.maker.shapes[-3:] * 2),
+            *(value for value in self.names.values() if isinstance(value, tuple)),
             self.maker.shape,
             (size,),
             (1, *shape),

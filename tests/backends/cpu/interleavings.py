@@ -15,13 +15,14 @@ class Wrong(Exception):
 
 
 class Program:
-    """Threads that start with the functions `starts` on memory of the values `memory`.
+    """Threads that start with the functions `starts` on memory of the values `memory`; the last `alike` are alike.
 
-    Threads are numbered by their state, since few states of a thread make up many of the program.
+    A state of a thread goes by a number, since few of them make up many worlds.
     """
 
-    def __init__(self, threads: Threads, memory: dict[str, object], starts: Iterable[str]) -> None:
+    def __init__(self, threads: Threads, memory: dict[str, object], starts: Iterable[str], alike: int = 1) -> None:
         self._threads = threads
+        self._alike = alike
         self._places = list(memory)
         self._states: list[Frames] = []
         self._numbers: dict[Frames, int] = {}
@@ -75,6 +76,9 @@ class Program:
                 following = self.after(world, thread)
                 if following is None:
                     continue
+                # Which of those that are alike is in which state does not matter.
+                states = following[1]
+                following = following[0], (*states[: -self._alike], *sorted(states[-self._alike :]))
                 target = numbers.setdefault(following, len(worlds))
                 if target == len(worlds):
                     worlds.append(following)
@@ -93,14 +97,18 @@ class Program:
 
     def walk(self, seed: int) -> None:
         """One random interleaving; Wrong if it has a data race, even one that did no harm."""
-        random_ = random.Random(seed)
-        world = self.start
+        dice = random.Random(seed)
+        # How long a thread runs while all others stand still differs from walk to walk.
+        patience = dice.choice((0.0, 0.9, 0.98))
+        world, thread = self.start, 0
         clocks = Clocks(len(world[1]))
         while not self.has_ended(world):
-            choices = [(t, after) for t in range(len(world[1])) if (after := self.after(world, t)) is not None]
+            choices = {t: after for t in range(len(world[1])) if (after := self.after(world, t)) is not None}
             if not choices:
                 raise Wrong("all threads wait")
-            thread, after = random_.choice(choices)
+            if thread not in choices or dice.random() >= patience:
+                thread = dice.choice(list(choices))
+            after = choices[thread]
             access = self.access(world, thread)
             clocks.record(thread, access, world[0][self._places.index(access.place)])
             world = after
