@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dlir.ir.core import Operation
 from dlir.passes.manager import Pass, option
-from dlir.passes.rewriter import rewrite
+from dlir.passes.rewriter import Pattern, rewrite
 from dlir.passes.rules import canonical_rules
 
 
@@ -16,6 +18,8 @@ class Canonicalize(Pass, name="canonicalize"):
     """Fold constants, apply the algebraic rules of `passes/rules` until none matches, and drop what is unused."""
 
     runs_on_functions = True
+    #: More rules; `dlir-opt --patterns FILE` sets them.
+    patterns: ClassVar[Sequence[Pattern]] = ()
 
     max_rewrites: int = option(0, "rewrites at most before giving up; 0: 64 per op", least=0)
     rules: str = option("", "tables of a plugin's rules to apply as well, as in one+two")
@@ -23,5 +27,5 @@ class Canonicalize(Pass, name="canonicalize"):
 
     def run(self, root: Operation) -> None:
         shuffle = random.Random(self.seed) if self.seed else None
-        rules = canonical_rules(root, filter(None, self.rules.split("+")))
+        rules = [*canonical_rules(root, filter(None, self.rules.split("+"))), *self.patterns]
         self.stats.update(rewrite(root, rules, self.max_rewrites or None, shuffle))

@@ -8,6 +8,7 @@ dlir {__version__}: a multi-level IR toolkit for deep learning
   dlir-opt FILE -p "lower-nn,fuse"   read a program, run passes, print the result
   dlir-run FILE                      compile a program and run it
   dlir-reduce FILE --check CMD       make a program small while CMD holds for it
+  dlir-lsp                           the language server, for editors
 
 Each command explains itself with --help.
 From Python: `import dlir`, then dlir.compile, dlir.Variable and dlir.Constant."""

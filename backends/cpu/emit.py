@@ -129,7 +129,7 @@ class ModuleEmitter:
         if found["constant"] and isinstance(value, DenseElementsAttr) and found["type"].nbytes <= EMBEDDED_BYTES:
             return self._embedded.setdefault(found, f"@constant.{len(self._embedded)}")
         slot = self._slots.setdefault(found, f"@global.{len(self._slots)}")
-        return f.emit(f"load ptr, ptr {slot}")
+        return f.emit(f"load atomic ptr, ptr {slot} unordered, align 8")
 
     def take_scratch(self, op: Operation, nbytes: int, f: FunctionEmitter) -> int:
         """Room in the scratch memory, as an offset; DlirError outside the entry function."""
@@ -178,8 +178,9 @@ class ModuleEmitter:
         for index in range(arguments + len(self._slots) + (self._scratch_bytes > 0)):
             place = f.emit(f"getelementptr inbounds ptr, ptr %table, i64 {index}")
             pointers.append(f.emit(f"load ptr, ptr {place}"))
+        # Calls at the same time all store the same pointers; `unordered` keeps that from being a data race.
         for slot, pointer in zip(self._slots.values(), pointers[arguments:]):
-            f.do(f"store ptr {pointer}, ptr {slot}")
+            f.do(f"store atomic ptr {pointer}, ptr {slot} unordered, align 8")
         passed = pointers[:arguments] + pointers[arguments + len(self._slots) :]
         f.do(f"call void {symbol}({', '.join(f'ptr {pointer}' for pointer in passed)})")
         f.return_()

@@ -126,7 +126,11 @@ class Executable:
         try:
             inputs = [_contiguous(array, numpy_dtype(item.type)) for array, item in zip(given, self.signature.inputs)]
             results = self._result_arrays(inputs, wanted)
-            fresh = [result for result, home in zip(results, self._homes) if home is None]
+            fresh = [
+                _contiguous(result, numpy_dtype(type_))
+                for result, type_, home in zip(results, self.signature.results, self._homes)
+                if home is None
+            ]
             with self._turn:
                 misfit = self._run(inputs, fresh)
         except MemoryError as error:

@@ -22,6 +22,8 @@ class Words:
     allowed: tuple[str, ...]
     #: Several words may stand there, separated by commas.
     many: bool = False
+    #: What LLVM 24 writes in place of `prefix`; it is read, and kept as it is.
+    newer: str = ""
 
     def encode(self, text: str) -> OpaqueAttr:
         """The attribute for a word (or for words separated by commas); InferError for an unknown one."""
@@ -35,9 +37,10 @@ class Words:
     def decode(self, attribute: Attribute) -> tuple[str, ...] | None:
         """The words of `attribute`; None if it is not such an attribute."""
         text = str(attribute)
-        if not isinstance(attribute, OpaqueAttr) or not text.startswith(self.prefix) or not text.endswith(">"):
+        prefix = self.newer if self.newer and text.startswith(self.newer) else self.prefix
+        if not isinstance(attribute, OpaqueAttr) or not text.startswith(prefix) or not text.endswith(">"):
             return None
-        words = self._split(text[len(self.prefix) : -1])
+        words = self._split(text[len(prefix) : -1])
         return words if words and all(word in self.allowed for word in words) else None
 
     def _split(self, text: str) -> tuple[str, ...]:

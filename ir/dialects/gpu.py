@@ -59,7 +59,7 @@ class GPUFunc(Op, name="gpu.func"):
     is_isolated = True
     terminated_by = "gpu.return"
     parent_name = "gpu.module"
-    discardable = ("sym_name", "workgroup_attributions")
+    discardable = ("sym_name", "workgroup_attributions", "known_block_size", "known_grid_size")
 
     @staticmethod
     def infer(
@@ -219,7 +219,7 @@ def launch(
 # ---------------------------------------------------------------- where a thread is
 
 
-DIMENSION = Words("#gpu<dim ", ("x", "y", "z"))
+DIMENSION = Words("#gpu<dim ", ("x", "y", "z"), newer="#gpu.dim<")
 
 
 class DimensionOp(WordOp):
@@ -267,13 +267,17 @@ class LaneId(Op, name="gpu.lane_id"):
 # ---------------------------------------------------------------- threads together
 
 
-class Barrier(Op, name="gpu.barrier"):
-    """Wait for all threads of the block; what they wrote before is seen after."""
+class Barrier(WordOp, name="gpu.barrier"):
+    """Wait for all threads of the block; what they wrote before is seen after.
+
+    LLVM 24 states the `scope`, LLVM 22 knows no other than the block.
+    """
 
     effects = frozenset({READ, WRITE})
+    words: ClassVar[dict[str, Words]] = {"scope": Words("#gpu.barrier_scope<", ("workgroup",))}
 
     @staticmethod
-    def infer() -> None: ...
+    def infer(*, scope: Attribute | None = None) -> None: ...
 
 
 class Shuffle(WordOp, name="gpu.shuffle"):
@@ -282,7 +286,9 @@ class Shuffle(WordOp, name="gpu.shuffle"):
     The lane is this one's number xor, plus (down) or minus (up) `offset`, or `offset` (idx), among `width` lanes.
     """
 
-    words: ClassVar[dict[str, Words]] = {"mode": Words("#gpu<shuffle_mode ", ("xor", "down", "up", "idx"))}
+    words: ClassVar[dict[str, Words]] = {
+        "mode": Words("#gpu<shuffle_mode ", ("xor", "down", "up", "idx"), newer="#gpu.shuffle_mode<")
+    }
 
     @staticmethod
     def infer(value: Type, offset: Scalar, width: Scalar, *, mode: Attribute) -> tuple[Type, Type]:

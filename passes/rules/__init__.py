@@ -1,6 +1,7 @@
-"""Tables of rewrite rules by theme.  Each rule's docstring is its equation; plugins add tables of their own.
+"""Tables of rewrite rules by theme; plugins add tables of their own.
 
-A rule over floats must hold for NaN, infinities and both zeros, bit for bit, or say in its docstring what it gives up.
+Rules that can be text are text (``*.pattern``), the others functions; the equation is the comment above a rule, or the docstring.
+All rules of text are checked on random programs by the tests.  docs/rules.md has the laws.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ RULES = Table(
     {
         "folding": "dlir.passes.rules.folding:FOLDING",
         "arithmetic": "dlir.passes.rules.arithmetic:ARITHMETIC",
+        "logic": "dlir.passes.rules.logic:LOGIC",
         "movement": "dlir.passes.rules.movement:MOVEMENT",
     },
 )

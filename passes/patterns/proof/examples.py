@@ -24,6 +24,10 @@ from dlir.passes.patterns.syntax import Anything, App, Call, Capture, Is, Number
 from dlir.passes.patterns.vocabulary import ADJECTIVES, Undefined
 
 
+#: More elements than this show nothing new, and take long.
+LARGEST = 2000
+
+
 class Unfit(Exception):
     """The program that was begun cannot be finished."""
 
@@ -141,6 +145,8 @@ class _FromRule:
             self.names[f"%{name}"] = value
         for value in results:
             if isinstance(value.type, TensorType) and value.type.is_static:
+                if value.type.size > LARGEST:
+                    raise Unfit
                 self.maker.shapes.append(value.shape)
         return results[app.result or 0]
 
