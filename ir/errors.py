@@ -81,6 +81,11 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     return f"did you mean '{close[0]}'?" if close else None
 
 
+def count(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: ``1 operand``, ``2 indices``."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def _placed(location: Location, text: str) -> str:
     place = file_location(location)
     return f"{place.file}:{place.line}:{place.column}: {text}" if place else text

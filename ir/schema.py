@@ -32,7 +32,19 @@ from dlir.ir.attributes import (
 )
 from dlir.ir.core import Region, Value
 from dlir.ir.errors import InferError
-from dlir.ir.types import F64, I32, FunctionType, IntegerType, MemRefType, ScalarType, TensorType, Type, VectorType
+from dlir.ir.types import (
+    F64,
+    I32,
+    FloatType,
+    FunctionType,
+    IndexType,
+    IntegerType,
+    MemRefType,
+    ScalarType,
+    TensorType,
+    Type,
+    VectorType,
+)
 
 
 class Declared:
@@ -79,6 +91,9 @@ _TYPE_WORDS: dict[type, str] = {
     VectorType: "a vector",
     FunctionType: "a function",
     ScalarType: "a scalar",
+    IndexType: "an index",
+    IntegerType: "an integer",
+    FloatType: "a float",
 }
 
 

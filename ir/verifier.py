@@ -121,7 +121,9 @@ def _check_place(op: Op) -> Diagnostic | None:
     parent = op.parent_op
     if wanted is not None and parent is not None and parent.is_registered:
         names = (wanted,) if isinstance(wanted, str) else wanted
-        if parent.name not in names:
+        # A wrong terminator is an error of the op around it.
+        ends = op.is_terminator and isinstance(parent, Op) and parent.terminated_by is not None and not op.successors
+        if parent.name not in names and not ends:
             return Diagnostic(f"'{op.name}' must stand in {' or '.join(names)}, not in '{parent.name}'", op.location)
     if op.is_graph:
         return None
@@ -136,11 +138,13 @@ def _check_place(op: Op) -> Diagnostic | None:
 def _check_terminator(op: Op, block: Block) -> Diagnostic | None:
     last = block.last
     if last is None:
-        wanted = f" (with '{op.terminated_by}')" if op.terminated_by else ""
-        return Diagnostic(f"a block of '{op.name}' is empty and needs a terminator{wanted}", op.location)
+        wanted = f"must end in '{op.terminated_by}'" if op.terminated_by else "needs a terminator"
+        return Diagnostic(f"a block of '{op.name}' is empty and {wanted}", op.location)
     if not last.is_registered:
         return None
     if not last.is_terminator:
+        if any(inner.is_terminator for inner in block.ops):
+            return None  # that one is told to be the last
         wanted = f"'{op.terminated_by}'" if op.terminated_by else "a terminator"
         return Diagnostic(f"a block of '{op.name}' must end in {wanted}, not in '{last.name}'", last.location)
     if op.terminated_by and last.name != op.terminated_by and not last.successors:
@@ -166,7 +170,8 @@ class _Symbols:
                 continue
             if self._find(op, reference.path) is None:
                 table = self._nearest(op)
-                hint = did_you_mean(reference.path[0], self._table(table)) if table is not None else None
+                names = self._table(table) if table is not None else ()
+                hint = did_you_mean("@" + reference.path[0], ["@" + name for name in names])
                 return Diagnostic(f"'{op.name}' names '{reference}', which is not defined", op.location, hint=hint)
         if problem is None and follow:
             try:

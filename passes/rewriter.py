@@ -148,7 +148,9 @@ class _Rewriting:
             what = f"pattern {listed} matches what it makes, and fired {self.fired[guilty[0].name]} times"
         else:
             what = f"patterns {listed} undo each other, and fired {self.rewrites} times in all"
-        notes = [Note(f"pattern '{item.name}' stands here", item.location) for item in guilty[:4] if item.location != UNKNOWN]
+        notes = [
+            Note(f"pattern '{item.name}' stands here", item.location) for item in guilty[:4] if item.location != UNKNOWN
+        ]
         hint = "every rule must bring an op nearer to one final form"
         return DlirError(f"rewriting does not end: {what}", op.location, notes=notes, hint=hint)
 

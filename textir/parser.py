@@ -105,9 +105,9 @@ def parse_source(source: Source) -> tuple[Any, dict[str, str]]:
         with collection_paused(), insertion_point(point):
             Parser(source.text, actions).parse()
             module = actions.finish()
-    except SyntaxFailure:
+    except SyntaxFailure as failure:
         # What is wrong with the ops in front of the failure is true as well.
-        raise _failed(actions.diagnostics + syntax_errors(source)) from None
+        raise _failed(actions.diagnostics + syntax_errors(source, failure.offset)) from None
     except TooDeep as error:
         raise DlirError(f"nested more than {MAX_DEPTH} deep", source.location(error.offset)) from None
     except RecursionError:

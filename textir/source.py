@@ -20,16 +20,30 @@ class Source:
         self.text = text
         self._starts: list[int] | None = None
 
-    def position(self, offset: int) -> tuple[int, int]:
-        """The line and column of the character at `offset`."""
+    @property
+    def starts(self) -> list[int]:
+        """The offsets of the first character of each line."""
         if self._starts is None:
             starts, place = [0], self.text.find("\n")
             while place >= 0:
                 starts.append(place + 1)
                 place = self.text.find("\n", place + 1)
             self._starts = starts
-        line = bisect_right(self._starts, offset)
-        return line, offset - self._starts[line - 1] + 1
+        return self._starts
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """The line and column of the character at `offset`."""
+        starts = self.starts
+        line = bisect_right(starts, offset)
+        return line, offset - starts[line - 1] + 1
+
+    def line(self, number: int) -> str | None:
+        """The text of a line without its end; None if there is no such line."""
+        if not 1 <= number <= len(self.starts):
+            return None
+        start = self.starts[number - 1]
+        end = self.text.find("\n", start)
+        return self.text[start : len(self.text) if end < 0 else end].rstrip("\r")
 
     def location(self, start: int, end: int | None = None) -> FileLoc:
         """The place from `start` to `end` (exclusive)."""

@@ -1,7 +1,8 @@
 """What is wrong with a text that does not parse: all its syntax errors, each with what was expected.
 
-The automaton runs once more, without actions and in the smallest tokens.  At an error it goes on with the next line that looks
-like an operation, in the innermost region that can take one, so that one mistake does not hide or cause others.
+The automaton runs once more, without actions; from the first error on it reads the smallest tokens.  At an error it goes on
+with the next line that looks like an operation, in the innermost region that can take one, so that one mistake does not
+hide or cause others.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dlir.ir.errors import Diagnostic, Note
 from dlir.textir.driver import Driver, driver
 from dlir.textir.expected import describe
 from dlir.textir.grammar import STAY
+from dlir.textir.habits import Spot
 from dlir.textir.source import Source
 
 #: More errors than this are not looked for.
@@ -22,19 +24,22 @@ MAX_ERRORS = 20
 _RESUME = re.compile(
     r'\n[ \t]*(?=%[\w$.#-]+[^\n]*=|"[\w.]+"\s*\(|\^|\}|(?:func|module|return|[a-zA-Z_]\w*\.[\w.]+)(?![\w$]))', re.ASCII
 )
-_CULPRIT = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|[%@#!^]?[\w$.-]+|->|\{-#|#-\}|/[/*]|\S', re.ASCII)
+_CULPRIT = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|[%@#!^]?[\w$.-]+|->|\{-#|#-\}|/[/*]|\S')
 
 
-def syntax_errors(source: Source) -> list[Diagnostic]:
-    """The syntax errors of a text, in order; it must have one."""
-    return list(_Recovery(source).errors())
+def syntax_errors(source: Source, failed: int) -> list[Diagnostic]:
+    """The syntax errors of a text, in order, the first of which was noticed at offset `failed`."""
+    return list(_Recovery(source, failed).errors())
 
 
 class _Recovery:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, failed: int) -> None:
         self.source = source
         self.text = source.text
         self.driver: Driver = driver(short_cuts=False)
+        #: The states and rules of both drivers are the same, and up to this offset the text is known to be right.
+        self.short_cuts: Driver = driver()
+        self.right_until = failed
         self.stack = [self.driver.start["start"]]
         #: Where the first token of each state on the stack stands.
         self.places = [0]
@@ -47,12 +52,16 @@ class _Recovery:
             failed = self._run(position)
             if failed is None:
                 return
-            if failed != previous:
+            if failed != previous and not (previous >= 0 and self._is_left_over(failed)):
                 yield self._diagnostic(failed)
             position = self._resume_at(failed, again=failed == previous)
             if position < 0:
                 return
             previous = failed
+
+    def _is_left_over(self, failed: int) -> bool:
+        """Whether a brace outside of all regions closes what an earlier error kept from being opened."""
+        return self.text.startswith("}", failed) and not any(state in self.regions for state in self.stack[1:])
 
     def _run(self, position: int) -> int | None:
         """Read on from `position`; the offset of the first token that does not fit, or None at the end."""
@@ -61,8 +70,7 @@ class _Recovery:
         while True:
             rule = table.defaults[stack[-1]]
             if rule is None:
-                scan, names = table.scanners[stack[-1]] or table.scanner(stack[-1])
-                found = scan(text, position)
+                found, names = self._scan(stack[-1], position)
                 if found is not None:
                     terminal, start, after = names[found.lastindex], found.start(found.lastindex), found.end()
                 else:
@@ -83,6 +91,17 @@ class _Recovery:
                 rule = ~action
             self._reduce(stack, rule, places)
 
+    def _scan(self, state: int, position: int) -> tuple[re.Match[str] | None, list[str]]:
+        """The next token, and the terminals by its groups."""
+        if position < self.right_until:
+            scan, names = self.short_cuts.scanners[state] or self.short_cuts.scanner(state)
+            found = scan(self.text, position)
+            if found is not None and found.end() <= self.right_until:
+                return found, names
+            self.right_until = 0
+        scan, names = self.driver.scanners[state] or self.driver.scanner(state)
+        return scan(self.text, position), names
+
     def _reduce(self, stack: list[int], rule: int, places: list[int] | None = None) -> None:
         size, origin, _, _ = self.driver.rules[rule]
         del stack[-size:]
@@ -97,14 +116,15 @@ class _Recovery:
     def _accepts(self, stack: list[int], terminal: str) -> bool:
         """Whether `terminal` can really come next (the tables of LALR say so a little too often)."""
         # No chain of reductions is longer than what is kept of the stack here.
+        is_cut = len(stack) > 64
         stack = list(stack[-64:])
         while True:
             rule = self.driver.defaults[stack[-1]]
             if rule is None:
                 action = self.driver.actions[stack[-1]].get(terminal)
                 if action is None:
-                    return False
-                if action >= 0 or len(stack) < 8:
+                    return terminal == "$END" and stack[-1] == self.driver.end["start"]
+                if action >= 0 or (is_cut and len(stack) < 8):
                     return True
                 rule = ~action
             self._reduce(stack, rule)
@@ -117,7 +137,6 @@ class _Recovery:
         found = _CULPRIT.match(self.text, offset)
         word = found[0] if found else ""
         expected = self._expected()
-        message, hint = describe(expected, word, self.text[max(offset - 200, 0) : offset])
         notes = []
         start, end = offset, offset + max(len(word), 1)
         if not word:
@@ -126,9 +145,14 @@ class _Recovery:
                 notes.append(Note("the region that is not closed starts here", self.source.location(opened)))
         before = len(self.text[:offset].rstrip())
         line = self.text[self.text.rfind("\n", 0, before) + 1 : before]
-        if not word or ("\n" in self.text[before:offset] and "OPNAME" not in expected and "//" not in line):
+        at_line_end = "\n" in self.text[before:offset] and "OPNAME" not in expected and "//" not in line
+        if not word or at_line_end:
             # Something is missing at the end, or in front of a new line: point just behind what it should have followed.
             start, end = before, before + 1
+        else:
+            line = self.text[self.text.rfind("\n", 0, offset) + 1 : offset]
+        rest = self.text[offset + len(word) :].partition("\n")[0]
+        message, hint = describe(Spot(expected, word, line[-400:], rest, at_line_end and bool(word)))
         return Diagnostic(message, self.source.location(start, end), notes=notes, hint=hint)
 
     # ------------------------------------------------------------ going on
@@ -141,12 +165,15 @@ class _Recovery:
         found = _RESUME.search(self.text, failed if again else max(self.text.rfind("\n", 0, failed), 0))
         if found is not None and found.end() < failed:
             found = _RESUME.search(self.text, failed)
-        if found is None or failed >= len(self.text):
-            return -1
-        wanted = {"}": "RBRACE", "^": "BLOCK_ID"}.get(self.text[found.end()], "RESULTS")
-        for depth in range(len(self.stack), 0, -1):
-            row = self.driver.actions[self.stack[depth - 1]]
-            if wanted in row and "RESULTS" in row and self._accepts(self.stack[:depth], wanted):
-                del self.stack[depth:], self.places[depth:]
-                return found.end()
+        while found is not None and failed < len(self.text):
+            wanted = {"}": "RBRACE", "^": "BLOCK_ID"}.get(self.text[found.end()], "RESULTS")
+            for depth in range(len(self.stack), 0, -1):
+                row = self.driver.actions[self.stack[depth - 1]]
+                if wanted in row and "RESULTS" in row and self._accepts(self.stack[:depth], wanted):
+                    del self.stack[depth:], self.places[depth:]
+                    return found.end()
+            if wanted != "RBRACE":
+                return -1
+            # No region is open for this brace.
+            found = _RESUME.search(self.text, found.end())
         return -1

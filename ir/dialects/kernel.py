@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from dlir.ir.core import Region
 from dlir.ir.dialects.regions import only_block
-from dlir.ir.errors import DlirError
+from dlir.ir.errors import DlirError, count
 from dlir.ir.op import READ, WRITE, Declared, Op, Type
 from dlir.ir.types import MemRefType, ShapedType, TensorType
 
@@ -53,22 +54,29 @@ class KernelRegion(Op, name="kernel.region"):
 
     def verify(self) -> None:
         if not 0 <= self["outs"] <= len(self.operands):
-            raise DlirError(f"'outs' is {self['outs']}, but there are {len(self.operands)} operands", self.location)
+            raise DlirError(f"has outs = {self['outs']}, but takes {count(len(self.operands), 'operand')}", self.location)
         ins, args = self.ins, only_block(self).args
         if len(ins) != len(args):
-            raise DlirError(f"reads {len(ins)} operands, but its block has {len(args)} arguments", self.location)
+            raise DlirError(f"reads {count(len(ins), 'operand')}, but its block has {count(len(args), 'argument')}", self.location)
         for value, arg in zip(ins, args, strict=True):
             if _extent(value.type) != _extent(arg.type):
                 raise DlirError(f"operand {value.type} does not fit block argument {arg.type}", self.location)
         yielded = self.body.terminator.operand_types
         targets = [value.type for value in self.destinations] if self.is_bufferized else list(self.result_types)
         if [_extent(t) for t in yielded] != [_extent(t) for t in targets]:
-            raise DlirError("kernel.yield does not give what the region's results are", self.location)
+            what = "destinations" if self.is_bufferized else "results"
+            raise DlirError(
+                f"yields {_spell(yielded)}, but its {what} are {_spell(targets)}", self.body.terminator.location
+            )
 
 
 def _extent(type: Type) -> Any:
     """What a tensor and the memref that holds it have in common."""
     return (type.shape, type.dtype) if isinstance(type, ShapedType) else type
+
+
+def _spell(types: Iterable[Type]) -> str:
+    return "(" + ", ".join(map(str, types)) + ")"
 
 
 class Yield(Op, name="kernel.yield"):

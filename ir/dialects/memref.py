@@ -12,7 +12,7 @@ from typing import Any
 from dlir.ir.attributes import Attribute, DenseElementsAttr, DenseResourceAttr, UnitAttr
 from dlir.ir.core import Operation
 from dlir.ir.dialects.scalars import numbers_to_constants
-from dlir.ir.errors import DlirError, InferError
+from dlir.ir.errors import DlirError, InferError, count
 from dlir.ir.op import ALLOC, INDEX, READ, WRITE, Declared, Index, MemRef, Op, Symbol, SymbolRef, Type, Unit
 from dlir.ir.types import I8, MemRefType, TensorType
 
@@ -30,7 +30,7 @@ class IndexedOp(Op):
 def check_indices(memref: MemRef, indices: tuple[Type, ...]) -> None:
     """InferError unless there is an index per dimension of `memref`."""
     if len(indices) != memref.rank:
-        raise InferError(f"needs {memref.rank} indices for {memref}, got {len(indices)}")
+        raise InferError(f"needs {count(memref.rank, 'index', 'indices')} for {memref}, got {len(indices)}")
 
 
 def check_sizes(op: Op, sizes: tuple[Any, ...]) -> None:
@@ -40,7 +40,7 @@ def check_sizes(op: Op, sizes: tuple[Any, ...]) -> None:
         raise DlirError(f"gives a memref, not {type}", op.location)
     dynamic = type.shape.count(None)
     if dynamic != len(sizes):
-        raise DlirError(f"needs {dynamic} sizes for {type}, got {len(sizes)}", op.location)
+        raise DlirError(f"needs {count(dynamic, 'size')} for {type}, got {len(sizes)}", op.location)
 
 
 # ---------------------------------------------------------------- making buffers

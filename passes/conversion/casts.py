@@ -20,7 +20,9 @@ def reconcile_unrealized_casts(root: Operation) -> int:
     while casts:
         op = casts.pop()
         if op.parent is not None and not op.is_used:
-            casts += [source for value in op.operands if isinstance(source := value.defining_op, UnrealizedConversionCast)]
+            casts += [
+                source for value in op.operands if isinstance(source := value.defining_op, UnrealizedConversionCast)
+            ]
             op.erase()
             removed += 1
     return removed

@@ -128,7 +128,11 @@ class _Driver:
             length += 1
             if length > MAX_CHAIN:
                 listed = " and ".join(f"'{name}'" for name in names)
-                what = f"pattern {listed} makes what it converts" if len(names) == 1 else f"patterns {listed} undo each other"
+                what = (
+                    f"pattern {listed} makes what it converts"
+                    if len(names) == 1
+                    else f"patterns {listed} undo each other"
+                )
                 raise DlirError(f"the conversion does not end: {what}", op.location)
             names.setdefault(source[0].name, None)
             source = self._origin(source[1])

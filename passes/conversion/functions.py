@@ -51,6 +51,4 @@ def add_function_conversion(target: ConversionTarget, converter: TypeConverter) 
         return ()
 
     patterns = (signature, call, return_)
-    return [
-        ConversionPattern(f"convert-{name}", (name,), apply, converter) for name, apply in zip(names, patterns)
-    ]
+    return [ConversionPattern(f"convert-{name}", (name,), apply, converter) for name, apply in zip(names, patterns)]

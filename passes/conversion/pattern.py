@@ -54,6 +54,4 @@ def conversion(
     *ops: str, converter: TypeConverter | None = None, benefit: int = 1
 ) -> Callable[[Callable[[Any, Sequence[Value], ConversionRewriter], Answer]], ConversionPattern]:
     """Make a ConversionPattern of the decorated function, for ops with these names; for all ops if none is given."""
-    return lambda function: ConversionPattern(
-        function.__name__.replace("_", "-"), ops, function, converter, benefit
-    )
+    return lambda function: ConversionPattern(function.__name__.replace("_", "-"), ops, function, converter, benefit)

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dlir.ir.affine import AffineExpr, constant, delinearize, symbol
+from dlir.ir.affine import AffineExpr, constant, delinearize
 from dlir.ir.core import Value
 from dlir.ir.ops import arith, memref, vector
 from dlir.ir.types import MemRefType, VectorType, is_float
@@ -22,6 +22,7 @@ from dlir.passes.kernels.buffers import signless
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, accumulated_dtype
 from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.panel import Panel
 from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.product import factor, leaf_of
 from dlir.passes.kernels.roles import Roles, inverse, reads_vectors, roles_of, split
@@ -194,37 +195,11 @@ class _Item:
 
     def _pack(self, first: AffineExpr, depth: int | Value) -> None:
         """Copy the panel of the right operand, for `depth` products from `first` on."""
-        owner, emitter = self.owner, self.emitter
-
-        def line(k: AffineExpr) -> None:
-            def column(*index: AffineExpr) -> None:
-                band, at = index if owner.bands > 1 else (constant(0), index[-1])
-                point = self._point(constant(0), band, at)
-                scalar = self._factor(owner.roles.right, point, first + k)
-                emitter.buffers.store(emitter, scalar, self.panel, (k, band * owner.width + at))
-
-            if owner.bands > 1:
-                emitter.parallel([self.bands, self.span], column)
-            else:
-                emitter.parallel([self.span], column)
-            used = owner.bands * owner.span
-            self._clear(k, used)
-
-        emitter.parallel([depth], line)
-
-    def _clear(self, k: AffineExpr, used: int) -> None:
-        """Set the columns of a line of the panel that hold nothing to zero."""
-        owner, emitter = self.owner, self.emitter
-        if isinstance(self.bands, int) and isinstance(self.span, int):
-            if used == self.tile.columns:
-                return
-            filled = emitter.constant(used, emitter.index(constant(0)).type)
-        elif isinstance(self.span, int):
-            filled = arith.muli(self.bands, owner.width)
-        else:
-            filled = self.span
-        zero = emitter.constant(0, owner.dtype)
-        emitter.between(filled, self.tile.columns, lambda at: emitter.buffers.store(emitter, zero, self.panel, (k, at)))
+        owner = self.owner
+        panel = Panel(
+            self.emitter, owner.op, owner.roles, self.outer, self.band, self.start, self.bands, self.span, self.panel
+        )
+        panel.pack(first, depth)
 
     def _multiply(
         self, row: AffineExpr, count: int, first: AffineExpr, depth: int | Value, add_to: AffineExpr | None
@@ -280,23 +255,16 @@ class _Item:
         roles, owner = self.owner.roles, self.owner
         return roles.point(
             self.outer,
-            self._bounded(self.top + row, owner.height),
-            self._bounded(self.band + band, roles.size(roles.bands)),
-            self._bounded(self.start + column, owner.width),
+            self.emitter.bounded(self.top + row, owner.height),
+            self.emitter.bounded(self.band + band, roles.size(roles.bands)),
+            self.emitter.bounded(self.start + column, owner.width),
         )
-
-    def _bounded(self, expr: AffineExpr, extent: int) -> AffineExpr:
-        """`expr`, of which it is known here that it is below `extent`."""
-        low, high = expr.bounds
-        if expr.is_constant or (low is not None and high is not None and low >= 0 and high < extent):
-            return expr
-        return symbol(self.emitter.index(expr), extent)
 
     def _factor(self, operand: int, point: Index, k: AffineExpr) -> Value:
         """What one operand contributes to product `k` at a point, in the type of the sum."""
         owner = self.owner
         op = owner.op
-        k = self._bounded(k, owner.roles.depth)
+        k = self.emitter.bounded(k, owner.roles.depth)
         index = point + split(k, owner.roles.reduction)
         return factor(self.emitter, op, operand, index)
 

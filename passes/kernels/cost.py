@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from dlir.ir.core import Value
+from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.types import INDEX
 from dlir.passes.kernels.classify import facts
@@ -34,6 +35,8 @@ def _is_read(value: Value) -> bool:
     """Whether `value` is what was loaded, through widening and a choice between it and zero."""
     op = value.defining_op
     while op is not None and op.name in ("arith.extf", "arith.select"):
+        if op.name == "arith.select" and constant_value(op.operands[2]) != 0:
+            return False
         value = op.operands[1 if op.name == "arith.select" else 0]
         op = value.defining_op
     return op is None and value.type is not INDEX

@@ -131,15 +131,15 @@ class LoopNest:
         with self.at(self.depth):
             insert(If.create(condition, regions=[Region([block]), Region()], result_types=()))
 
-    def between(self, lower: Value, upper: int, body: Callable[[AffineExpr], None]) -> None:
+    def between(self, lower: Value, upper: Value, body: Callable[[AffineExpr], None]) -> None:
         """Loop over ``lower .. upper-1`` in any order."""
 
         def filled(counter: Value) -> None:
             with self.inside(counter.owner):
-                body(symbol(counter, upper))
+                body(symbol(counter, _at_most(upper)))
 
         with self.at(self.depth):
-            parallel_loop([lower], [self.constant(upper, INDEX)], [self.constant(1, INDEX)], filled)
+            parallel_loop([lower], [upper], [self.constant(1, INDEX)], filled)
 
     def _bounds(self, extents: Sequence[int | Value]) -> tuple[list[Value], list[Value], list[Value]]:
         uppers = [e if isinstance(e, Value) else self.constant(e, INDEX) for e in extents]
@@ -179,6 +179,13 @@ class LoopNest:
             with self.at(depth):
                 memo[expr] = self._sum(expr)
         return memo[expr]
+
+    def bounded(self, expr: AffineExpr, extent: int) -> AffineExpr:
+        """`expr`, of which it is known here that it is in 0 .. extent-1, as an expression that shows it."""
+        low, high = expr.bounds
+        if expr.is_constant or (low is not None and high is not None and low >= 0 and high < extent):
+            return expr
+        return symbol(self.index(expr), extent)
 
     def _sum(self, expr: AffineExpr) -> Value:
         """A sum of terms, those of outer loops first so that they are hoisted."""

@@ -144,7 +144,9 @@ class _RuleChecker(ConditionChecker):
             if DIALECTS.find(dialect) is None:
                 self.error(app, f"unknown dialect '{dialect}'", did_you_mean(dialect, DIALECTS), length=len(dialect))
             else:
-                self.error(app, f"unknown op '{app.op}'", did_you_mean(app.op, dialect_ops(dialect)), length=len(app.op))
+                self.error(
+                    app, f"unknown op '{app.op}'", did_you_mean(app.op, dialect_ops(dialect)), length=len(app.op)
+                )
         elif cls.schema().regions or cls.is_terminator:
             self.error(app, f"'{app.op}' cannot stand in a rule: it has regions or ends a block", length=len(app.op))
             return None
@@ -203,7 +205,9 @@ class _RuleChecker(ConditionChecker):
         rule, root = self.rule, find_op(self.rule.match.op)
         for name, node in self.bound_here.items():
             if name not in self.used:
-                instead = "'%_'" if name[0] == "%" and isinstance(node, Variable) else "'_'" if name[0] == "$" else "no name"
+                instead = (
+                    "'%_'" if name[0] == "%" and isinstance(node, Variable) else "'_'" if name[0] == "$" else "no name"
+                )
                 self.error(node, f"'{name}' is never used", f"write {instead} for what does not matter")
         if not _is_pure(root):
             self.error(rule.match, f"'{rule.match.op}' does more than compute its results: a rule cannot replace it")

@@ -39,7 +39,9 @@ WORDS = {
 
 def fits(found: str, wanted: str) -> bool:
     """Whether an expression of one kind can stand where another is wanted."""
-    return found == wanted or ("any" in (found, wanted) and "value" not in (found, wanted)) or (found, wanted) == ("integer", "number")
+    if "any" in (found, wanted):
+        return "value" not in (found, wanted)
+    return found == wanted or (found, wanted) == ("integer", "number")
 
 
 class ConditionChecker:
@@ -86,7 +88,9 @@ class ConditionChecker:
             case Holds(call=call):
                 found = self.kind(call)
                 if found not in (None, "bool"):
-                    self.error(call, f"'{call.function}' gives {WORDS[found]}, not a condition: compare it with something")
+                    self.error(
+                        call, f"'{call.function}' gives {WORDS[found]}, not a condition: compare it with something"
+                    )
 
     def _compare(self, condition: Compare) -> None:
         kinds = self.kind(condition.left), self.kind(condition.right)
@@ -176,5 +180,3 @@ class ConditionChecker:
 def signature(name: str) -> str:
     """A function with its arguments, as in ``dim(value, integer)``."""
     return f"{name}({', '.join(FUNCTIONS[name].params)})"
-
-

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dlir.ir.errors import Diagnostic, DlirError, Note
 from dlir.ir.location import FileLoc
-from dlir.passes.patterns.check import check_rule
 from dlir.passes.patterns.pattern import TextPattern, compile_rule
 from dlir.passes.patterns.syntax import Rule
 from dlir.textir.source import Source, decode, read_bytes
@@ -28,6 +27,8 @@ def load_patterns(path: str | Path, sources: dict[str, str] | None = None) -> li
 
 def parse_patterns(text: str, file: str = "<rules>") -> list[TextPattern]:
     """The patterns in `text`; `file` is its name in diagnostics.  DlirError holds all mistakes that were found."""
+    # Needed for text only; lark takes its time to import.
+    from dlir.passes.patterns.check import check_rule
     from dlir.passes.patterns.parser import parse_rules
 
     source = Source(file, text)

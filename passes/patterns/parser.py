@@ -101,7 +101,9 @@ def _diagnostic(source: Source, start: int, end: int, error: UnexpectedInput) ->
     listed = " or ".join(names) if len(names) < 3 else "one of: " + ", ".join(names)
     what = f"'{word}'" if word else "end of the rule"
     hint = did_you_mean(word, (name.strip("'") for name in names if name.strip("'").isalpha()))
-    return Diagnostic(f"unexpected {what}, expected {listed}", source.location(offset, offset + len(word or " ")), hint=hint)
+    return Diagnostic(
+        f"unexpected {what}, expected {listed}", source.location(offset, offset + len(word or " ")), hint=hint
+    )
 
 
 @v_args(meta=True)

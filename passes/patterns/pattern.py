@@ -92,7 +92,7 @@ class _Builder:
         for spec, group in zip(schema.operands, fit_operands(app, schema), strict=True):
             if isinstance(group, tuple):
                 some = [self.term(item) for item in group]
-                operands += some if spec.spread else [lambda slots, some=some: tuple(make(slots) for make in some)]
+                operands += some if spec.spread else [_together(some)]
             else:
                 operands.append(_nothing if group is None else self.term(group))
         known: dict[str, Any] = {}
@@ -118,6 +118,10 @@ class _Builder:
             return found
 
         return build
+
+
+def _together(some: list[Build]) -> Build:
+    return lambda slots: tuple(make(slots) for make in some)
 
 
 def _nothing(slots: Slots) -> None:

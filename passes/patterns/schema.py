@@ -55,7 +55,7 @@ ATTRIBUTE_KINDS = {
     "a type": "type",
 }
 
-_PYTHON: dict[str | None, Any] = {"bool": bool, "integer": int, "number": int | float, "text": str, "list": tuple}
+_PYTHON: dict[str, Any] = {"bool": bool, "integer": int, "number": int | float, "text": str, "list": tuple}
 
 
 class Misfit(Exception):
@@ -151,13 +151,15 @@ def encode(spec: AttributeSpec, value: Any, node: Node) -> Attribute | None:
         if spec.required or spec.default is not None:
             raise Misfit(f"attribute '{spec.name}' cannot be none", node)
         return None
-    if ATTRIBUTE_KINDS.get(spec.kind) in ("integer", "number") and isinstance(value, bool):
-        value = None
+    kind = ATTRIBUTE_KINDS.get(spec.kind, "")
+    fits = isinstance(value, _PYTHON.get(kind, object)) and (kind == "bool" or not isinstance(value, bool))
+    if kind == "list":
+        fits = fits and all(type(item) is int for item in value)
     try:
-        found = spec.coerce(spec.encode(value))
+        found = spec.coerce(spec.encode(value)) if fits else None
     except (TypeError, ValueError, AttributeError, OverflowError):
         found = None
-    if found is None or (type(found.value) is tuple and any(isinstance(item, float) for item in value)):
+    if found is None:
         raise Misfit(f"attribute '{spec.name}' must be {spec.kind}", node)
     if spec.choices and value not in spec.choices:
         listed = ", ".join(map(repr, spec.choices))

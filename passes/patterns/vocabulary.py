@@ -226,10 +226,15 @@ FUNCTIONS: dict[str, Function] = {
     "size": Function(("value",), "integer", lambda value: math.prod(_shape(value)), "how many elements it has"),
     "dim": Function(("value", "integer"), "integer", _dim, "its extent along an axis; undefined if dynamic"),
     "value": Function(("value",), "number", _number, "the number that fills a constant; undefined for anything else"),
-    "axes": Function(("any", "value"), "list", _axes, "an axis or axes, counted from the front and sorted; all for `none`"),
+    "axes": Function(
+        ("any", "value"), "list", _axes, "an axis or axes, counted from the front and sorted; all for `none`"
+    ),
     "extents": Function(("any", "value"), "list", _extents, "the extents of a value along some axes"),
     "count": Function(
-        ("any", "value"), "integer", lambda axes, value: math.prod(_extents(axes, value)), "how many elements lie along them"
+        ("any", "value"),
+        "integer",
+        lambda axes, value: math.prod(_extents(axes, value)),
+        "how many elements lie along them",
     ),
     "trailing": Function(("any", "value"), "bool", _trailing, "whether some axes are the last ones of a value"),
     "permutation": Function(("any", "value"), "list", _permutation, "`perm` with its default (reversed) filled in"),
@@ -238,7 +243,9 @@ FUNCTIONS: dict[str, Function] = {
     "full": Function(("integer", "any"), "list", _full, "a list with so many times the same"),
     "only": Function(("list",), "any", _only, "the one element of a list; undefined if it has more or none"),
     "length": Function(("list",), "integer", len, "how many elements a list has"),
-    "widens": Function(("type", "type"), "bool", _widens, "whether the second type holds every number of the first exactly"),
+    "widens": Function(
+        ("type", "type"), "bool", _widens, "whether the second type holds every number of the first exactly"
+    ),
 }
 
 _DTYPES = "i1 i8 i16 i32 i64 ui8 ui16 ui32 ui64 f16 bf16 f32 f64 index".split()
@@ -250,8 +257,12 @@ ADJECTIVES: dict[str, Adjective] = {
     "static": Adjective(
         ("type",), lambda type: not isinstance(type, ShapedType) or type.is_static, "without dynamic dimensions"
     ),
-    "constant": Adjective(("value",), lambda value: constant_of(value) is not None, "a constant that stands in the text"),
-    "splat": Adjective(("value",), lambda value: splat_of(value) is not None, "a constant that is one number everywhere"),
+    "constant": Adjective(
+        ("value",), lambda value: constant_of(value) is not None, "a constant that stands in the text"
+    ),
+    "splat": Adjective(
+        ("value",), lambda value: splat_of(value) is not None, "a constant that is one number everywhere"
+    ),
     "none": Adjective(("any", "list"), lambda found: found is None, "an attribute that is not there"),
     **{
         name: Adjective(("type",), lambda type, name=name: str(element_type(type)) == name, f"of {name}")  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """Tables of rewrite rules by theme; plugins add tables of their own.
 
-Rules that can be text are text (``*.pattern``), the others functions; the equation is the comment above a rule, or the docstring.
-All rules of text are checked on random programs by the tests.  docs/rules.md has the laws.
+Rules that can be text are text (``*.pattern``), the others functions; the equation is the comment above a rule, or the
+docstring.  The tests check all of them on random programs.  docs/rules.md has the laws.
 """
 
 from __future__ import annotations

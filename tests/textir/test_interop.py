@@ -34,6 +34,14 @@ def test_mlir_reads_it_and_prints_the_same_module(shared_data, mlir_opt, name):
     assert difference(module, parse(printed)) is None
 
 
+def test_iree_verifies_stablehlo_and_prints_the_same_modules(shared_data, iree_opt):
+    paths = sorted(path for path in (shared_data / "stablehlo").glob("*.generic*.mlir") if not path.stem.endswith("_debug"))
+    modules = [parse_file(path).module for path in paths]
+    printed = iree_opt.each([print_module(module, generic=True) for module in modules])
+    assert len(modules) >= 6
+    assert [difference(module, parse(text)) for module, text in zip(modules, printed)] == [None] * len(modules)
+
+
 @pytest.mark.parametrize("name", ["conv", "mlp_const", "softmax_debug"])
 def test_xdsl_reads_it(shared_data, xdsl_opt, name):
     path = shared_data / "stablehlo" / (name.removesuffix("_debug") + ".generic" + "_debug" * name.endswith("_debug") + ".mlir")

@@ -69,3 +69,9 @@ def test_control_characters_are_escaped_and_long_lines_cut():
 def test_colours():
     text = render(DlirError("wrong", FileLoc("f", 1, 1)), SOURCES, color=True)
     assert "\033[1;31merror:\033[0m" in text and "\033[1;32m^\033[0m" in text
+
+
+def test_a_flood_is_counted():
+    error = DlirError([Diagnostic(f"wrong {number}", FileLoc("f", 1, 1)) for number in range(60)])
+    lines = render(error, SOURCES).splitlines()
+    assert len(lines) == 151 and lines[-1] == "... and 10 more"

@@ -70,7 +70,9 @@ def _has_shape(skeleton: str, shape: Any, count: int) -> bool:
 
 def _misfit(skeleton: str, count: int, type: ShapedType) -> str:
     if count == type.size:
-        return f"the nesting of the lists is not the shape of {type}"
+        wanted = " of ".join(f"{extent} lists" for extent in type.shape[:-1])
+        wanted = f"{wanted} of {type.shape[-1]} elements" if wanted else "one list, or one element"
+        return f"the nesting of the lists is not the shape of {type}, which takes {wanted}"
     return f"{type} has {type.size} elements, and {count} are given"
 
 

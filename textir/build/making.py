@@ -125,7 +125,8 @@ class MakingActions(RegionActions):
                 start += entries[1]  # type: ignore[index]
                 self.error(start, start + len(key), problem.message, hint=problem.hint)
                 return
-        self.token_error(name, problem.message, hint=problem.hint)
+        hint = self.symbol_hint(problem.symbol) if problem.symbol is not None else None
+        self.token_error(name, problem.message, hint=hint or problem.hint)
 
 
 def _result_names(token: Token | None) -> list[tuple[str, int]]:

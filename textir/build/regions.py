@@ -132,6 +132,10 @@ class RegionActions(AttributeActions):
                 return frame.symbols[name]
         return None
 
+    def symbol_hint(self, name: str) -> str | None:
+        """A symbol defined before this place that `name` may have been meant for."""
+        return did_you_mean("@" + name, ["@" + known for frame in self.frames for known in frame.symbols or ()])
+
     # ------------------------------------------------------------ regions
 
     def region_open(self, brace: Token) -> None:
@@ -183,7 +187,8 @@ class RegionActions(AttributeActions):
         outer = next((f for f in reversed(self.frames) if name in f.values and f is not frame), None)
         if outer is not None:
             message = f"'%{name}' is defined outside an op that is isolated from above"
-            self._use_error(forward, message, self.definition_notes(outer.values[name]))
+            hint = "pass it as an operand, and use the block's argument for it"
+            self._use_error(forward, message, self.definition_notes(outer.values[name]), hint)
             return
         hint = did_you_mean(name, frame.values)
         if hint is not None:
@@ -210,6 +215,9 @@ class RegionActions(AttributeActions):
             frame.blocks[name[0][1:]] = (block, name[1])  # type: ignore[index]
         if not re.fullmatch(r"\^bb\d+", name[0]):
             block.name = name[0][1:]
+        entry = frame.entry
+        if entry.args and entry.first is None and len(frame.region.blocks) == 1:
+            self.token_error(name, "the function's head has named this block's arguments", hint="leave the first label out")
         frame.region.append(block)
         self.point.block = block
         if arguments:

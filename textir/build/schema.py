@@ -5,7 +5,8 @@ A problem is raised as `OpProblem`, which says which operand or attribute it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dlir.ir.attributes import (
@@ -13,6 +14,8 @@ from dlir.ir.attributes import (
     DenseArrayAttr,
     DenseElementsAttr,
     DenseResourceAttr,
+    IntegerAttr,
+    StringAttr,
     SymbolRefAttr,
     TypeAttr,
 )
@@ -21,22 +24,37 @@ from dlir.ir.errors import DlirError, InferError, did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
 from dlir.ir.schema import AttributeSpec, Schema, flatten_groups, segment_sizes
-from dlir.ir.types import I32, FunctionType, Type
+from dlir.ir.types import I32, FunctionType, ShapedType, Type
 from dlir.textir.build.dictionaries import Dictionary
 
 SEGMENTS = "operandSegmentSizes"
+
+#: A float as it is printed, and as people write it.
+_ROUND = re.compile(r"(\b\d\.\d+?)0*e\+00\b")
+#: "'stride' must be ..." from an op's own checks.
+_ABOUT_ATTRIBUTE = re.compile(r"'(\w+)' ")
+#: The result types that an op of a dialect may state.
+_EXAMPLE_TYPES = {"memref": "memref<4xf32>", "arith": "f32", "scf": "f32", "vector": "vector<4xf32>"}
 
 
 class OpProblem(Exception):
     """Why an op cannot be as it is written."""
 
     def __init__(
-        self, message: str, *, operand: int | None = None, attribute: str | None = None, hint: str | None = None
+        self,
+        message: str,
+        *,
+        operand: int | None = None,
+        attribute: str | None = None,
+        symbol: str | None = None,
+        hint: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.operand = operand
         self.attribute = attribute
+        #: A symbol that is not defined so far.
+        self.symbol = symbol
         self.hint = hint
 
 
@@ -66,8 +84,15 @@ def look_up(name: str) -> OpInfo:
     cls = find_op(name)
     dialect = name.partition(".")[0]
     if cls is None and "." in name and is_dialect(dialect):
-        raise OpProblem(f"unknown op '{name}'", hint=did_you_mean(name, dialect_ops(dialect)))
+        raise OpProblem(f"unknown op '{name}'", hint=_elsewhere(name) or did_you_mean(name, dialect_ops(dialect)))
     return OpInfo(name, cls)
+
+
+def _elsewhere(name: str) -> str | None:
+    """The op of this very name in another dialect."""
+    op = name.partition(".")[2]
+    home = next((home for home in DIALECTS if find_op(f"{home}.{op}") is not None), None)
+    return f"did you mean '{home}.{op}'?" if home else None
 
 
 def is_dialect(name: str) -> bool:
@@ -77,11 +102,8 @@ def is_dialect(name: str) -> bool:
 
 def unknown_dialect(name: str) -> OpProblem:
     """The problem of an op in the pretty form whose dialect is not known."""
-    dialect, _, op = name.partition(".")
-    hint = did_you_mean(dialect, DIALECTS)
-    homes = [home for home in DIALECTS if hint is None and find_op(f"{home}.{op}") is not None]
-    if homes:
-        hint = f"did you mean '{homes[0]}.{op}'?"
+    dialect = name.partition(".")[0]
+    hint = did_you_mean(dialect, DIALECTS) or _elsewhere(name)
     hint = hint or f"an op of a dialect that is not loaded is written in the generic form: \"{name}\"(...)"
     return OpProblem(f"unknown dialect '{dialect}'", hint=hint)
 
@@ -116,7 +138,7 @@ def _checked(info: OpInfo, attributes: dict[str, Attribute], is_strict: bool) ->
             attributes[name] = _coerced(info, spec, attribute)
         elif is_strict and "." not in name and name != SEGMENTS:
             message = f"'{info.name}' has no attribute '{name}'"
-            raise OpProblem(message, attribute=name, hint=did_you_mean(name, specs))
+            raise OpProblem(message, attribute=name, hint=did_you_mean(name, specs) or _listed(specs))
     if "type" in specs and "type" not in attributes:
         # Elements state their type, so that the op need not.
         for attribute in attributes.values():
@@ -127,6 +149,12 @@ def _checked(info: OpInfo, attributes: dict[str, Attribute], is_strict: bool) ->
         if spec.required and spec.name not in attributes:
             raise OpProblem(f"'{info.name}' needs attribute '{spec.name}' ({_kind(spec)})")
     return attributes
+
+
+def _listed(specs: Mapping[str, AttributeSpec]) -> str:
+    """The attributes that an op takes."""
+    names = [spec.name for spec in specs.values() if not spec.is_symbol]
+    return f"its attributes: {', '.join(names)}" if names else "it takes no attributes"
 
 
 def check_regions(info: OpInfo, count: int) -> None:
@@ -144,7 +172,10 @@ def _coerced(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> Attribu
     found = spec.coerce(attribute)
     if found is None:
         message = f"attribute '{spec.name}' of '{info.name}' must be {_kind(spec)}, got {_short(attribute)}"
-        raise OpProblem(message, attribute=spec.name)
+        raise OpProblem(message, attribute=spec.name, hint=_how_to_write(spec, attribute))
+    if spec.kind == "a scalar type" and isinstance(found.value, ShapedType):
+        message = f"attribute '{spec.name}' of '{info.name}' must be a scalar type, got {found}"
+        raise OpProblem(message, attribute=spec.name, hint=f"did you mean {found.value.dtype}?")
     if spec.choices and found.value not in spec.choices:
         listed = ", ".join(map(repr, spec.choices))
         message = f"attribute '{spec.name}' of '{info.name}' must be one of {listed}, got {_short(attribute)}"
@@ -153,8 +184,21 @@ def _coerced(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> Attribu
     return found
 
 
+def _how_to_write(spec: AttributeSpec, attribute: Attribute) -> str | None:
+    """How an attribute of the right kind is written, where that is a small change."""
+    if spec.kind == "a list of integers" and isinstance(attribute, IntegerAttr):
+        return f"a list stands in brackets: [{attribute.value}]"
+    if spec.kind == "dense elements":
+        return "data is written with its type: dense<[1.0, 2.0]> : tensor<2xf32>"
+    if spec.kind == "a bool":
+        return "write true or false"
+    if spec.kind in ("a type", "a scalar type", "a tensor type") and isinstance(attribute, StringAttr):
+        return "a type stands without quotes"
+    return None
+
+
 def _short(attribute: Attribute) -> str:
-    text = str(attribute)
+    text = _ROUND.sub(r"\1", str(attribute))
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -257,7 +301,7 @@ def inferred(
 def _types_from_symbol(
     info: OpInfo, attributes: dict[str, Attribute], symbol: Callable[[str], Operation | None], is_named: bool
 ) -> tuple[Type, ...]:
-    reason = ""
+    reason, missing = "", None
     for attribute in attributes.values():
         if not isinstance(attribute, SymbolRefAttr):
             continue
@@ -265,11 +309,13 @@ def _types_from_symbol(
         types = None if named is None else info.cls.types_from_symbol(named)  # type: ignore[attr-defined]
         if types is not None:
             return types
-        reason = f": '{attribute}' is not defined before it"
+        if named is None:
+            reason, missing = f": '{attribute}' is not defined before it", attribute.path[0]
     if not is_named:
         return ()
-    hint = "write them at the end, as in ': tensor<4xf32>'"
-    raise OpProblem(f"'{info.name}' cannot infer its result types{reason}", hint=hint)
+    example = _EXAMPLE_TYPES.get(info.name.partition(".")[0], "tensor<4xf32>")
+    hint = f"write them at the end, as in ': {example}'"
+    raise OpProblem(f"'{info.name}' cannot infer its result types{reason}", symbol=missing, hint=hint)
 
 
 def _plain(spec: AttributeSpec, attribute: Attribute) -> Any:
@@ -277,5 +323,9 @@ def _plain(spec: AttributeSpec, attribute: Attribute) -> Any:
 
 
 def _from_error(info: OpInfo, error: DlirError) -> OpProblem:
-    message = error.message if error.message.startswith("'") else f"'{info.name}' {error.message}"
-    return OpProblem(message, hint=error.diagnostics[0].hint)
+    message, hint = error.message, error.diagnostics[0].hint
+    about = _ABOUT_ATTRIBUTE.match(message)
+    if about is not None and info.schema is not None and about[1] in info.schema.attributes:
+        rest = message[about.end() :]
+        return OpProblem(f"attribute '{about[1]}' of '{info.name}' {rest}", attribute=about[1], hint=hint)
+    return OpProblem(message if message.startswith("'") else f"'{info.name}' {message}", hint=hint)

@@ -110,7 +110,8 @@ class Conv(Contraction, name="nd.conv"):
         if groups < 1 or outputs % groups:
             raise InferError(f"the {outputs} output channels of {w} cannot be split into {groups} groups")
         if not fits(x.shape[1], channels * groups):
-            raise InferError(f"{x} has {x.shape[1]} channels, but {w} in {groups} groups takes {channels * groups}")
+            inside = f" in {groups} groups" if groups > 1 else ""
+            raise InferError(f"x {x} has {x.shape[1]} channels, but w {w}{inside} takes {channels * groups}")
         windows = Windows.of(kernel, stride, padding, dilation)
         return x.with_shape((x.shape[0], outputs, *windows.result_shape(x.shape[2:])))
 

@@ -14,6 +14,7 @@ from dlir.ir.dialects.nd.checks import kind_of, need_kind, normalize_axis, same_
 from dlir.ir.dialects.nd.guards import clamped_load, guarded_load
 from dlir.ir.dialects.nd.operands import promote
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
+from dlir.ir.errors import count
 from dlir.ir.op import InferError, Tensor
 from dlir.ir.ops import arith
 
@@ -106,7 +107,7 @@ class Pad(Primitive, name="nd.pad"):
         need_kind(x.dtype, "bif")
         for name, given in (("low", low), ("high", high)):
             if len(given) != x.rank or min(given, default=0) < 0:
-                raise InferError(f"'{name}' needs {x.rank} integers, none negative, got {list(given)}")
+                raise InferError(f"'{name}' needs {count(x.rank, 'integer')}, none negative, got {list(given)}")
         if kind_of(x.dtype) != "f" and not _holds(x, value):
             raise InferError(f"the padding {value} is no value of {x.dtype}")
         return x.with_shape(

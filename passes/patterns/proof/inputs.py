@@ -28,7 +28,9 @@ def random_input(
         return np.full(size, special[int(rng.integers(len(special)))], dtype.numpy)
     moderate = _moderate(rng, size, dtype, mode == "whole")
     share = {"mixed": 0.25, "special": 1.0}.get(mode, 0.0)
-    return np.where(rng.random(size) < share, special[rng.integers(len(special), size=size)], moderate).astype(dtype.numpy)
+    return np.where(rng.random(size) < share, special[rng.integers(len(special), size=size)], moderate).astype(
+        dtype.numpy
+    )
 
 
 def _moderate(rng: np.random.Generator, size: tuple[int, ...], dtype: Any, whole: bool) -> np.ndarray:
@@ -42,11 +44,11 @@ def _special(dtype: Any, ignores: Collection[str]) -> np.ndarray:
     if not is_float(dtype):
         limits = np.iinfo(dtype.numpy)
         return np.array([limits.min, limits.max, 0, 1, limits.max // 2 + 1], dtype.numpy)
-    limits = ml_dtypes.finfo(dtype.numpy)
-    numbers: list[Any] = [0.0, 1.0, -1.0, limits.smallest_subnormal, -limits.smallest_normal]
+    floats = ml_dtypes.finfo(dtype.numpy)
+    numbers: list[Any] = [0.0, 1.0, -1.0, floats.smallest_subnormal, -floats.smallest_normal]
     if "inf" not in ignores:
         # Where overflow is ignored, the largest numbers would do nothing but overflow.
-        numbers += [np.inf, -np.inf, limits.max, limits.min]
+        numbers += [np.inf, -np.inf, floats.max, floats.min]
     if "nan" not in ignores:
         numbers.append(np.nan)
     if "signed zero" not in ignores:

@@ -18,8 +18,9 @@ from dlir.ir.types import ScalarType
 from dlir.passes.patterns.load import load_patterns
 from dlir.passes.patterns.pattern import TextPattern
 from dlir.passes.patterns.proof.compare import difference, holds, suggestion
-from dlir.passes.patterns.proof.examples import Build, Example, Maker, Unfit, example_of
+from dlir.passes.patterns.proof.examples import example_of
 from dlir.passes.patterns.proof.inputs import DTYPES, MODES, random_input
+from dlir.passes.patterns.proof.maker import Build, Example, Maker, Unfit
 from dlir.passes.patterns.proof.report import Report, Verdict
 from dlir.passes.rewriter import Pattern, rewrite
 from dlir.textir import to_text
@@ -50,8 +51,8 @@ def prove_all(patterns: Iterable[TextPattern], programs: int = PROGRAMS, seed: i
 def prove(pattern: Pattern, example: Build | None = None, programs: int = PROGRAMS, seed: int = 0) -> Verdict:
     """Check one rule on so many random programs.
 
-    A rule written in Python needs an `example`: it makes, with a `Maker` and the builder functions, what the rule is to match, and
-    returns that op's (first) result.  For a rule of text it follows from the rule.
+    A rule written in Python needs an `example`: it makes, with a `Maker` and the builder functions, what the rule is to
+    match, and returns that op's (first) result.  For a rule of text it follows from the rule.
     """
     if example is None:
         assert isinstance(pattern, TextPattern)
@@ -139,13 +140,15 @@ class _Proof:
             runs += outcome
         return (self._endless(example, text) if len(self.seen) < LEAST else None) or runs
 
-    def _run(self, example: Example, values: list[Value], needed: set[Operation], mode: str, text: str) -> Diagnostic | int:
+    def _run(
+        self, example: Example, values: list[Value], needed: set[Operation], mode: str, text: str
+    ) -> Diagnostic | int:
         """Both sides on one set of inputs: what is wrong, or how many runs (0 or 1) count."""
-        inputs = {
+        inputs: dict[Value, Any] = {
             arg: random_input(self.rng, example.extents.get(arg, ()), arg.dtype, mode, self.ignores)
             for arg in example.block.args
         }
-        known: dict[Value, Any] = dict(inputs)
+        known = dict(inputs)
         if not _evaluate([op for op in example.block.ops if op in needed], known):
             return 0
         on_the_way = [known[value] for value in known]
@@ -181,9 +184,7 @@ class _Proof:
         hint = "guard it with 'where'" + (f", or say 'ignores {word}' if that is meant" if word else "")
         return self._wrong(f"changes the result: {_spell(two)} becomes {_spell(one)}{at}", text, inputs, hint)
 
-    def _wrong(
-        self, what: str, text: str, inputs: dict[Any, Any] | None = None, hint: str | None = None
-    ) -> Diagnostic:
+    def _wrong(self, what: str, text: str, inputs: dict[Any, Any] | None = None, hint: str | None = None) -> Diagnostic:
         notes = []
         if inputs is not None:
             given = [f"%{arg.name or arg.index} = {_spell_array(array)}" for arg, array in inputs.items()]

@@ -161,7 +161,9 @@ def test_the_wrong_number_of_values_is_an_error(assert_unchanged):
     module = parse(OLD)
     nothing = conversion("old.exp")(lambda op, operands, rewriter: ())
     itself = conversion("old.exp")(lambda op, operands, rewriter: op.results)
-    assert_unchanged(module, lambda: apply_partial_conversion(module, no_old(), [nothing]), "0 values for the 1 results")
+    assert_unchanged(
+        module, lambda: apply_partial_conversion(module, no_old(), [nothing]), "0 values for the 1 results"
+    )
     assert_unchanged(module, lambda: apply_partial_conversion(module, no_old(), [itself]), "its own replacement")
 
 

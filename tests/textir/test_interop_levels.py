@@ -1,0 +1,164 @@
+"""Programs of every level, in the generic form, in other people's tools; and what upstream makes of the last level."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+
+import numpy as np
+import pytest
+from support.upstream import Tool, in_llvm_24, without_defaults
+
+from dlir.backends.compiler import compile_module
+from dlir.ir.errors import DlirError
+from dlir.ir.traversal import difference
+from dlir.ir.verifier import verify
+from dlir.passes.manager import PassManager
+from dlir.passes.pipelines import pipeline_for
+from dlir.textir import parse, parse_file, print_module
+from dlir.textir.weights import to_blob
+
+#: Dialects of upstream's own.
+UPSTREAM = ("builtin", "func", "scf", "arith", "math", "memref", "vector", "gpu")
+
+
+def programs(root):
+    return sorted([*root.glob("examples/*.dlir"), *root.glob("tests/golden/*.dlir")])
+
+
+def after_each_pass(path, target):
+    """(what was run last, module) from the text of a file down to loops; the module changes under way."""
+    module = parse_file(path).module
+    yield "parse", module
+    manager = PassManager.from_text(pipeline_for("O2", target))
+    for item in manager.passes:
+        try:
+            manager.run_pass(item, module)
+        except DlirError as error:
+            # The golden files show refusals too.
+            assert path.parent.name == "golden", error
+            return
+        yield item.name, module
+
+
+@pytest.fixture(scope="module")
+def stages(repo_root):
+    """The generic text of every program after every pass, without repeats -> where it is from."""
+    found: dict[str, str] = {}
+    for path in programs(repo_root):
+        for target in ("cpu", "cuda"):
+            for name, module in after_each_pass(path, target):
+                found.setdefault(print_module(module, generic=True), f"{path.name} for {target} after {name}")
+    assert any("gpu.shuffle" in text for text in found) and any("vector.fma" in text for text in found)
+    return found
+
+
+def assert_the_same(stages, sent, printed):
+    """What a tool printed parses, verifies and is the module that it was given."""
+    wrong = []
+    for label, before, after in zip(stages.values(), sent, printed, strict=True):
+        module = parse(after)
+        apart = difference(without_defaults(parse(before)), without_defaults(module))
+        wrong += [f"{label}: {problem}" for problem in [apart, *verify(module)] if problem]
+    assert wrong == []
+
+
+def test_mlir_reads_every_level(stages, mlir_opt):
+    assert_the_same(stages, list(stages), mlir_opt.each(list(stages)))
+
+
+def test_iree_reads_every_level(stages, iree_opt):
+    texts = [in_llvm_24(text) for text in stages]
+    assert_the_same(stages, texts, iree_opt.each(texts))
+
+
+def test_xdsl_reads_every_level(stages, xdsl_opt):
+    # Its gpu.func has no memory of a block, its memref.global no elements from outside; and of one resource in several
+    # modules it makes several.
+    chosen = {text: label for text, label in stages.items() if "workgroup_attributions" not in text}
+    texts = [re.sub(r"dense_resource<\w+>", "dense<0.0>", text) for text in chosen]
+    assert len(texts) > len(stages) // 2
+    assert_the_same(chosen, texts, xdsl_opt.each(texts))
+
+
+def test_the_last_level_is_upstreams_own(stages):
+    """After the last pass all ops are of dialects that upstream registers and verifies; only attributes are ours."""
+    last = [text for text, label in stages.items() if label.endswith("after map")]
+    assert len(last) > 5
+    names = {op.name for text in last for op in parse(text).walk()}
+    assert {name for name in names if name.partition(".")[0] not in UPSTREAM} == set()
+    Tool("mlir-opt").each(last)
+    Tool("iree-opt").each([in_llvm_24(text) for text in last])
+
+
+def test_upstream_refuses_what_it_does_not_know(stages):
+    first = next(text for text, label in stages.items() if label == "digits.dlir for cpu after parse")
+    with pytest.raises(AssertionError, match=r"state\.variable|unregistered"):
+        Tool("mlir-opt")(first)
+
+
+# ---------------------------------------------------------------- down to machine code, without our backends
+
+TO_LLVM = (
+    "builtin.module(convert-scf-to-cf,convert-vector-to-llvm,convert-math-to-llvm,expand-strided-metadata,"
+    "finalize-memref-to-llvm,convert-arith-to-llvm,convert-cf-to-llvm,convert-index-to-llvm,"
+    "convert-func-to-llvm{use-bare-ptr-memref-call-conv=1},reconcile-unrealized-casts)"
+)
+TO_NVVM = (
+    "builtin.module(convert-scf-to-cf,"
+    "gpu.module(convert-gpu-to-nvvm{use-bare-ptr-memref-call-conv=1},reconcile-unrealized-casts))"
+)
+
+
+def run_through_upstream(parsed, x):
+    """The first result of a program of one input, lowered by mlir-opt, translated by mlir-translate, run by LLVM."""
+    binding = pytest.importorskip("llvmlite.binding")
+    module = parsed.module
+    PassManager.from_text(pipeline_for("O2", "cpu")).run(module)
+    names = re.findall(r"dense_resource<(\w+)>", print_module(module))
+    blobs = {name: to_blob(parsed.weights.get(name)) for name in names}
+    lowered = Tool("mlir-opt")(print_module(module, generic=True, blobs=blobs), f"--pass-pipeline={TO_LLVM}")
+    text = Tool("mlir-translate", "--mlir-to-llvmir")(lowered)
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    try:
+        code = binding.parse_assembly(text)
+    except RuntimeError as error:
+        pytest.skip(f"llvmlite's LLVM is older than mlir-translate's: {error}")
+    target = binding.Target.from_default_triple().create_target_machine(opt=1)
+    engine = binding.create_mcjit_compiler(code, target)
+    engine.finalize_object()
+    types = [arg.type for arg in module.symbol("main").body.args]
+    buffers = [x] + [aligned(type.shape, type.dtype.numpy) for type in types[1:]]
+    entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(buffers))(engine.get_function_address("main"))
+    entry(*(buffer.ctypes.data for buffer in buffers))
+    return buffers[1]
+
+
+def aligned(shape, dtype):
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    "name,shape",
+    [("examples/digits.dlir", (64, 64)), ("tests/golden/loops.dlir", (64, 128))],
+    ids=["digits", "softmax"],
+)
+def test_upstream_lowers_to_the_same_numbers(repo_root, name, shape):
+    x = aligned(shape, np.dtype(np.float32))
+    x[:] = np.random.default_rng(0).uniform(0, 16, shape)
+    parsed = parse_file(repo_root / name)
+    (want,) = compile_module(parsed.module, backend="ref", weights=parsed.weights)(x)
+    got = run_through_upstream(parse_file(repo_root / name), x)
+    assert np.abs(want).max() > 0.01
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+
+
+def test_upstream_lowers_kernels_of_the_gpu(stages):
+    texts = [text for text, label in stages.items() if label.endswith("for cuda after map") and "gpu.module" in text]
+    assert len(texts) > 3
+    for lowered in Tool("mlir-opt").each(texts, f"--pass-pipeline={TO_NVVM}"):
+        assert "llvm.func @kernel_0" in lowered and "nvvm.read.ptx.sreg.ctaid.x" in lowered
