@@ -21,6 +21,8 @@ _FOREIGN_TYPES = {
 }  # fmt: skip
 _FOREIGN_TYPES |= {f"float{n}": f"f{n}" for n in (16, 32, 64)}
 _FOREIGN_TYPES |= {f"{u}int{n}": f"{u}i{n}" for u in ("", "u") for n in (8, 16, 32, 64)}
+#: Characters that editors show as a blank or not at all.
+_LOOKALIKES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f\u3000\ufeff"
 _FOREIGN_FUNCTIONS = ("def", "fn", "fun", "function", "define", "lambda")
 
 TYPE_START = {"SCALAR", "SHAPED", "TYPE_ID"}
@@ -77,6 +79,9 @@ def _lexical(spot: Spot) -> Advice | None:
         return "unexpected '\\'", "an operation may go on in the next line without any sign"
     if word and word in "'`“”„‘’«»":
         return f"unexpected '{word}'", "strings stand in double quotes: \"relu\""
+    lookalike = next((char for char in (word[:1], spot.after[:1]) if char and char in _LOOKALIKES), None)
+    if lookalike is not None:
+        return f"unexpected character U+{ord(lookalike):04X}, which only looks like a blank", None
     if word[:1] in ("%", "@", "^", "#", "!") and not word.isascii():
         return f"the name '{word}' is not ASCII", "names are made of ASCII letters, digits and _ $ . -"
     if word == "%":

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from dlir.frontends.cli import rules
 from dlir.frontends.cli.common import (
     FAILED,
     LOAD_PLUGIN,
@@ -66,6 +67,8 @@ def build_parser() -> ArgumentParser:
     add("--reproducer", metavar="FILE", help="where to leave a reproducer when a pass fails")
     add("--run-reproducer", action="store_true", help="run the pipeline that the file's first line names")
 
+    rules.add_options(parser)
+
     group = parser.add_argument_group("what there is")
     add = group.add_argument
     add("--list-passes", nargs="?", const="text", choices=["text", "md", "json"], help="list the passes")
@@ -96,10 +99,12 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     if listing is not None:
         write_text(listing, args.output)
         return OK
+    if args.check_patterns:
+        return rules.check(args.check_patterns, sources)
     if args.split_input_file or args.verify_diagnostics or args.run_reproducer:
         return _run_on_text(args, sources)
     # The pipeline is checked before a large file is read.
-    manager = _make_manager(args, args.passes)
+    manager = _make_manager(args, args.passes, sources)
     parsed = read_module(args.file or "-", args.weights, sources)
     text = _process(args, manager, parsed, sources)
     write_text(text, args.output)
@@ -119,13 +124,14 @@ def _listing(args: argparse.Namespace) -> str | None:
     return listings.dialects(args.list_dialects) if args.list_dialects else listings.example(args.example)
 
 
-def _make_manager(args: argparse.Namespace, pipeline: str) -> PassManager:
+def _make_manager(args: argparse.Namespace, pipeline: str, sources: dict[str, str]) -> PassManager:
     from dlir.passes.manager import PassManager
     from dlir.passes.pipelines import pipeline_for
 
     if args.level is not None:
         pipeline = ",".join(filter(None, (pipeline_for(f"O{args.level}", args.target), pipeline)))
     manager = PassManager.from_text(pipeline, verify_each=not args.no_verify_each)
+    rules.use_patterns(manager, args.patterns, sources)
     if args.dump_pipeline:
         print(manager, file=sys.stderr)
     if args.print_ir:
@@ -148,7 +154,7 @@ def _process(args: argparse.Namespace, manager: PassManager, parsed: ParsedModul
         from dlir.frontends.cli.reproducer import DEFAULT, write_reproducer
 
         path = args.reproducer or DEFAULT
-        write_reproducer(path, next(iter(sources.values()), ""), str(manager), error)
+        write_reproducer(path, next(reversed(sources.values()), ""), str(manager), error)
         print(f"the module and the pipeline are in {path}: dlir-opt --run-reproducer {path}", file=sys.stderr)
         raise
     finally:
@@ -192,7 +198,7 @@ def _run_part(
 
     diagnostics: list[Diagnostic] = []
     part_sources = {name: part}
-    manager = _make_manager(args, pipeline)
+    manager = _make_manager(args, pipeline, sources)
     try:
         parsed = parse_text(part, name, weights=args.weights)
         verified(parsed.module)

@@ -80,8 +80,9 @@ def test_wrong_texts_and_commands(table, tmp_path, monkeypatch):
             write(Path(name), content)
         command, *arguments = case.get("command", ["dlir-opt", "a.dlir"])
         done = run(command, *arguments)
+        said = "".join(line for line in done.out.splitlines(keepends=True) if line.startswith("MISMATCH")) + done.err
         shown = f"{case['title']}\n$ {command} {' '.join(map(quoted, arguments))}"
-        entries.append(entry(shown, done.code, done.err.replace(f"{folder}/", ""), case.get("code", 1)))
+        entries.append(entry(shown, done.code, said.replace(f"{folder}/", ""), case.get("code", 1)))
     check(table, entries)
 
 

@@ -16,6 +16,7 @@ from dlir.textir.build.making import Head
 from dlir.textir.build.ops import OpActions
 from dlir.textir.build.regions import Argument
 from dlir.textir.build.schema import OpInfo, OpProblem, checked_attributes
+from dlir.textir.source import TextLoc
 
 #: A function's argument as it is read; a declaration's may have no name.
 FunctionArgument = tuple[Token | None, Type, Dictionary | None, Location | None]
@@ -39,6 +40,7 @@ class ModuleActions(OpActions):
             only.detach()
             return only
         module = Module.empty()
+        module.location = TextLoc(self.source, 0)
         for op in list(block.ops):
             op.detach()
             module.body.append(op)

@@ -217,7 +217,8 @@ class RegionActions(AttributeActions):
             block.name = name[0][1:]
         entry = frame.entry
         if entry.args and entry.first is None and len(frame.region.blocks) == 1:
-            self.token_error(name, "the function's head has named this block's arguments", hint="leave the first label out")
+            hint = "leave this label out, and use those arguments"
+            self.token_error(name, "the function's head already names the arguments of its first block", hint=hint)
         frame.region.append(block)
         self.point.block = block
         if arguments:

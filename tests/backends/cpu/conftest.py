@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,8 +22,9 @@ from dlir.ir.ops import func
 from dlir.ir.types import Type
 from dlir.ir.verifier import verified
 
+HERE = str(Path(__file__).parent)
 # The modules beside the tests that only they use.
-sys.path.append(str(Path(__file__).parent))
+sys.path.append(HERE)
 
 LLVM_TYPES = {"f32": "float", "f64": "double"}
 NUMPY_TYPES = {"f32": np.float32, "f64": np.float64}
@@ -105,3 +108,20 @@ class CompiledMain:
 def compile_main() -> type[CompiledMain]:
     """The class :class:`CompiledMain`."""
     return CompiledMain
+
+
+@pytest.fixture(scope="session")
+def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`run_script(body, module, **environment)`: run `body` in a fresh interpreter, after all names of a test module."""
+
+    def run(body: str, module: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        prelude = f"import sys; sys.path.insert(0, {HERE!r})\nfrom {module} import *\n"
+        return subprocess.run(
+            [sys.executable, "-c", prelude + body],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run

@@ -2,10 +2,9 @@
 
 import ctypes
 import os
-import subprocess
 import sys
 import threading
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -86,45 +85,30 @@ def test_concurrent_callers_each_get_all_iterations():
         for _ in range(500):
             count_all(array, array.size)
 
-    callers = [threading.Thread(target=call, args=(array,)) for array in arrays]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
+    with ThreadPoolExecutor(4) as callers:
+        list(callers.map(call, arrays))
     assert all((array == 500).all() for array in arrays)
 
 
-def run_script(body, **environment):
-    """Run `body` in a fresh interpreter that can import this file; its exit status and output."""
-    prelude = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom test_threads import *\n"
-    return subprocess.run(
-        [sys.executable, "-c", prelude + body],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
-
-def test_workers_take_part():
+def test_workers_take_part(run_script):
     script = """
 ids = np.zeros(40, np.int64)
 loop("note_all")(ids, ids.size)
 print(len(set(ids.tolist())))
 """
-    assert int(run_script(script, DLIR_NUM_THREADS="3").stdout) == 3
+    assert int(run_script(script, "test_threads", DLIR_NUM_THREADS="3").stdout) == 3
 
 
-def test_one_thread_means_no_workers():
+def test_one_thread_means_no_workers(run_script):
     script = """
 ids = np.zeros(4, np.int64)
 loop("note_all")(ids, ids.size)
 print(len(set(ids.tolist())), threading.active_count())
 """
-    assert run_script(script, DLIR_NUM_THREADS="1").stdout.split() == ["1", "1"]
+    assert run_script(script, "test_threads", DLIR_NUM_THREADS="1").stdout.split() == ["1", "1"]
 
 
-def test_forked_child_gets_workers_of_its_own():
+def test_forked_child_gets_workers_of_its_own(run_script):
     script = """
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point here
@@ -139,22 +123,22 @@ if child == 0:
     os._exit(0 if complete else 1)
 sys.exit(os.waitpid(child, 0)[1] or not complete)
 """
-    result = run_script(script, DLIR_NUM_THREADS="2")
+    result = run_script(script, "test_threads", DLIR_NUM_THREADS="2")
     assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("pause", ["0", "0.1"], ids=["workers poll", "workers sleep"])
-def test_interpreter_ends_with_workers_around(pause):
+def test_interpreter_ends_with_workers_around(run_script, pause):
     script = f"""
 import time
 loop("count_all")(np.zeros(100, np.int64), 100)
 time.sleep({pause})
 """
-    result = run_script(script, DLIR_NUM_THREADS="4")
+    result = run_script(script, "test_threads", DLIR_NUM_THREADS="4")
     assert (result.returncode, result.stderr) == (0, "")
 
 
-def test_interpreter_ends_while_a_daemon_thread_loops():
+def test_interpreter_ends_while_a_daemon_thread_loops(run_script):
     script = """
 import time
 def forever():
@@ -164,7 +148,7 @@ count_all, counts = loop("count_all"), np.zeros(100, np.int64)
 threading.Thread(target=forever, daemon=True).start()
 time.sleep(0.1)
 """
-    result = run_script(script, DLIR_NUM_THREADS="2")
+    result = run_script(script, "test_threads", DLIR_NUM_THREADS="2")
     assert (result.returncode, result.stderr) == (0, "")
 
 

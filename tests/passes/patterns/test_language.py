@@ -108,7 +108,7 @@ match nd.add(none, %x) rewrite %x                           ^none -> operand 'a'
 match nd.neg(%x) rewrite nd.relu(...)                       ^... -> '...' can only be matched
 match nd.neg(%xs) rewrite %x                                ^%x  -> '%x' is not bound by the match | did you mean '%xs'
 match nd.neg(%x) rewrite nd.relu(%_)                        ^%_ -> '%_' stands for nothing in particular
-match nd.neg(%_ = nd.neg(%x)) rewrite %x                    ^%_ -> '%_' is for an operand that does not matter
+match nd.neg(%_ = nd.neg(%x)) rewrite %x                    ^nd.neg(%x)) -> '%_' is for an operand that does not matter
 match nd.add(%x, %x = nd.neg(%y)) rewrite %y                ^nd.neg(%y) -> '%x' is the name of something else
 match nd.add(%x, %y) rewrite %x                             ^%y) -> '%y' is never used | '%_'
 match nd.sum(%x) {axes = $a} rewrite nd.relu(%x)            ^$a -> '$a' is never used | '_'

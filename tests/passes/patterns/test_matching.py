@@ -1,0 +1,361 @@
+"""What a rule of text matches, and what it makes."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from dlir.ir.errors import DlirError
+from dlir.passes.patterns import parse_patterns
+from dlir.passes.rewriter import rewrite
+
+SIGMOID = """
+pattern @sigmoid {
+  match   nd.div(1.0, nd.add(1.0, nd.exp(nd.neg(%x))))
+  rewrite nd.sigmoid(%x)
+  where   type(%x) is float
+}
+"""
+
+
+def test_the_brief_example_matches_either_way_round(apply):
+    for sum in ("nd.add 1.0, %e", "nd.add %e, 1.0"):
+        body = f"%n = nd.neg %x\n%e = nd.exp %n\n%d = {sum}\n%s = nd.div 1.0, %d\nreturn %s"
+        assert apply(SIGMOID, body) == ["%s = nd.sigmoid %x", "return %s"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("nd.div 1.0", "nd.div 2.0"), ("nd.neg %x", "nd.abs %x"), ("nd.add 1.0", "nd.add -1.0"), ("nd.div 1.0, %d", "nd.div %d, 1.0")],
+)
+def test_what_only_looks_alike_stays(apply, change):
+    body = "%n = nd.neg %x\n%e = nd.exp %n\n%d = nd.add 1.0, %e\n%s = nd.div 1.0, %d\nreturn %s"
+    assert "sigmoid" not in str(apply(SIGMOID, body.replace(*change)))
+
+
+def test_every_order_of_nested_commutative_operands_is_tried(apply):
+    rule = """
+    pattern @distribute {
+      match   nd.add(nd.mul(%a, %b), nd.mul(%a, %c))
+      rewrite nd.mul(%a, nd.add(%b, %c))
+      where   rank(%a) == 1
+    }
+    """
+    for one, two, swap in itertools.product(["%x, %y", "%y, %x"], ["%x, %z", "%z, %x"], [False, True]):
+        first, second = ("%q", "%p") if swap else ("%p", "%q")
+        body = f"%p = nd.mul {one}\n%q = nd.mul {two}\n%s = nd.add {first}, {second}\nreturn %s"
+        lines = apply(rule, body, "%x: tensor<4xf32>, %y: tensor<4xf32>, %z: tensor<4xf32>")
+        assert lines in (
+            ["%0 = nd.add %y, %z", "%s = nd.mul %x, %0", "return %s"],
+            ["%0 = nd.add %z, %y", "%s = nd.mul %x, %0", "return %s"],
+        )
+
+
+def test_a_condition_that_fails_lets_the_other_order_be_tried(apply):
+    rule = """
+    pattern @a {
+      match   nd.add(%c, %x)
+      rewrite nd.sub(%x, %c)
+      where   %c is constant, %x is not constant
+    }
+    """
+    assert apply(rule, "%s = nd.add %x, 2.0\nreturn %s")[1].startswith("%s = nd.sub %x, ")
+    assert apply(rule, "%s = nd.add 2.0, %x\nreturn %s")[1].startswith("%s = nd.sub %x, ")
+
+
+def test_the_same_name_means_the_same_value(apply):
+    rule = "pattern @a { match nd.mul(%a, %a) rewrite nd.abs(%a) }"
+    assert apply(rule, "%s = nd.mul %x, %x\nreturn %s") == ["%s = nd.abs %x", "return %s"]
+    assert apply(rule, "%s = nd.mul %x, %y\nreturn %s")[0].startswith("%s = nd.mul")
+
+
+LITERALS = [
+    # literal, constant, whether it matches
+    ("0.0", "dense<0.0> : tensor<4xf32>", True),
+    ("0.0", "dense<-0.0> : tensor<4xf32>", False),
+    ("-0.0", "dense<-0.0> : tensor<4xf32>", True),
+    ("0", "dense<0.0> : tensor<4xf32>", True),
+    ("0", "dense<-0.0> : tensor<4xf32>", False),
+    ("0", "dense<0> : tensor<4xi32>", True),
+    ("0", "dense<false> : tensor<4xi1>", True),
+    ("1", "dense<1> : tensor<4xi8>", True),
+    ("1", "dense<1.0> : tensor<4xbf16>", True),
+    ("1", "dense<true> : tensor<4xi1>", True),
+    ("true", "dense<true> : tensor<4xi1>", True),
+    ("true", "dense<1> : tensor<4xi32>", False),
+    ("false", "dense<true> : tensor<4xi1>", False),
+    ("1.0", "dense<1> : tensor<4xi32>", False),
+    ("1.0", "dense<1.0> : tensor<4xf16>", True),
+    ("0.1", "dense<0.1> : tensor<4xf32>", True),
+    ("0.1", "dense<0.1> : tensor<4xf64>", True),
+    ("0.1", "dense<0.1> : tensor<4xbf16>", True),
+    ("0.1", "dense<0.2> : tensor<4xf32>", False),
+    ("-1", "dense<255> : tensor<4xui8>", False),
+    ("255", "dense<255> : tensor<4xui8>", True),
+    ("inf", "dense<0x7F800000> : tensor<4xf32>", True),
+    ("-inf", "dense<0x7F800000> : tensor<4xf32>", False),
+    ("nan", "dense<0x7FC00000> : tensor<4xf32>", True),
+    ("nan", "dense<1.0> : tensor<4xf32>", False),
+    ("1", "dense<[1.0, 1.0, 1.0, 2.0]> : tensor<4xf32>", False),
+]
+
+
+@pytest.mark.parametrize(("literal", "constant", "matches"), LITERALS)
+def test_a_number_matches_a_constant_bit_for_bit(program, literal, constant, matches):
+    type = constant.partition(" : ")[2]
+    body = f"%c = nd.constant {{value = {constant}}}\n%s = nd.concat %x, %c {{axis = 0}}"
+    module = program(f"{body}\nreturn %s", f"%x: {type}")
+    rule = f"pattern @a {{ match nd.concat(%x, {literal}) {{axis = 0}} rewrite nd.concat(%x, %x) {{axis = 0}} }}"
+    assert bool(rewrite(module, parse_patterns(rule))["a"]) is matches
+
+
+def test_a_number_matches_through_broadcast_to(apply):
+    rule = "pattern @a { match nd.mul(%a, %two = 2.0) rewrite nd.add(%a, %two) }"
+    body = "%c = nd.constant {value = dense<2.0> : tensor<f32>}\n%b = nd.broadcast_to %c {shape = [4]}\n"
+    assert apply(rule, body + "%s = nd.mul %x, %b\nreturn %s")[-2:] == ["%s = nd.add %x, %b", "return %s"]
+    like = "%b = nd.broadcast_to %c, %x {shape = [-1]}\n"
+    body = body.replace("%b = nd.broadcast_to %c {shape = [4]}\n", like)
+    assert "%s = nd.add %x, %b" in apply(rule, body + "%s = nd.mul %x, %b\nreturn %s", "%x: tensor<?xf32>")
+
+
+def test_an_attribute_that_is_not_written_has_its_default(apply):
+    rule = "pattern @a { match nd.sum(%x) rewrite nd.mean(%x) }"
+    header = "%x: tensor<4x4xf32>"
+    assert apply(rule, "%s = nd.sum %x\nreturn %s", header)[0] == "%s = nd.mean %x"
+    assert apply(rule, "%s = nd.sum %x {axes = [0]}\nreturn %s", header)[0] == "%s = nd.sum %x {axes = [0]}"
+    assert apply(rule, "%s = nd.sum %x {keepdims = true}\nreturn %s", header)[0].startswith("%s = nd.sum")
+    rule = "pattern @a { match nd.sum(%x) {axes = $a, keepdims = $k} rewrite nd.mean(%x) {axes = $a, keepdims = $k} }"
+    assert apply(rule, "%s = nd.sum %x\nreturn %s", header)[0] == "%s = nd.mean %x"
+    line = "%s = nd.sum %x {axes = [-1], keepdims = true}\nreturn %s"
+    assert apply(rule, line, header)[0] == "%s = nd.mean %x {axes = [-1], keepdims = true}"
+
+
+def test_attributes_are_compared_and_computed(apply):
+    rule = """
+    pattern @same { match nd.sub(nd.max(%x) {axes = $a}, nd.min(%x) {axes = $a}) rewrite nd.sum(%x) {axes = $a} }
+    pattern @turned {
+      match   nd.transpose(nd.transpose(%x) {perm = $p}) {perm = compose($p, $p)}
+      rewrite nd.transpose(%x) {perm = compose($p, compose($p, $p))}
+      where   $p is not none
+    }
+    """
+    header = "%x: tensor<2x2x2xf32>"
+    for one, two, fires in [("[0]", "[0]", True), ("[0]", "[1]", False), ("[2]", "[-1]", False)]:
+        body = f"%a = nd.max %x {{axes = {one}}}\n%b = nd.min %x {{axes = {two}}}\n%s = nd.sub %a, %b\nreturn %s"
+        assert (apply(rule, body, header)[0] == f"%s = nd.sum %x {{axes = {one}}}") is fires
+    body = "%a = nd.transpose %x {perm = [1, 2, 0]}\n%s = nd.transpose %a {perm = [2, 0, 1]}\nreturn %s"
+    assert apply(rule, body, header)[0] == "%s = nd.transpose %x {perm = [0, 1, 2]}"
+    assert len(apply(rule, body.replace("[2, 0, 1]", "[1, 2, 0]"), header)) == 3
+
+
+def test_bools_numbers_and_strings_are_told_apart(apply):
+    rule = """
+    pattern @a { match rules_test.sums(%x) {mode = "odd", scale = 2, flag = true} rewrite nd.neg(%x) }
+    """
+    for attributes, fires in [
+        ('{mode = "odd", scale = 2.0, flag = true}', True),
+        ('{mode = "even", scale = 2.0, flag = true}', False),
+        ('{mode = "odd", scale = 1.0, flag = true}', False),
+        ('{mode = "odd", scale = 2.0}', False),
+    ]:
+        found = apply(rule, f"%s = rules_test.sums %x {attributes}\nreturn %s")
+        assert (found[0] == "%s = nd.neg %x") is fires
+
+
+def test_operands_that_may_be_there_or_not(apply):
+    header = "%x: tensor<4x4xf32>, %s: tensor<4xf32>"
+    makers = {"": "", ", %s": "scale", ", %s, %s": "both"}
+    rules = {
+        "match nd.layer_norm(%x)": [""],
+        "match nd.layer_norm(%x, none, none)": [""],
+        "match nd.layer_norm(%x, %_)": ["scale"],
+        "match nd.layer_norm(%x, %s, %s)": ["both"],
+        "match nd.layer_norm(%x, ...)": ["", "scale", "both"],
+        "match nd.layer_norm(%x, %_, ...)": ["scale", "both"],
+    }
+    for match, names in rules.items():
+        for operands, name in makers.items():
+            rule = f"pattern @a {{ {match} rewrite nd.neg(%x) }}"
+            fired = apply(rule, f"%r = nd.layer_norm %x{operands}\nreturn %r", header)[0] == "%r = nd.neg %x"
+            assert fired is (name in names), (match, operands)
+
+
+def test_any_number_of_operands(apply):
+    one = "pattern @a { match rules_test.sums(%a, %b) rewrite nd.add(%a, %b) }"
+    open_end = "pattern @a { match rules_test.sums(%a, %b, ...) rewrite nd.add(%a, %b) }"
+    for count in range(1, 5):
+        body = f"%s = rules_test.sums {', '.join(['%x', '%y', '%x', '%y'][:count])}\nreturn %s"
+        assert (apply(one, body)[0] == "%s = nd.add %x, %y") is (count == 2)
+        assert (apply(open_end, body)[0] == "%s = nd.add %x, %y") is (count >= 2)
+    made = apply("pattern @a { match nd.sub(%a, %b) rewrite rules_test.sums(%a, %b, %a) }", "%s = nd.sub %x, %y\nreturn %s")
+    assert made[0] == "%s = rules_test.sums %x, %y, %x"
+
+
+def test_several_results_have_a_name_each(apply):
+    body = "%q, %r = rules_test.divmod %x, %y\nreturn %q, %r"
+    rule = "pattern @a { match %q, %r = rules_test.divmod(%a, %b) rewrite nd.div(%a, %b), nd.mod(%a, %b)"
+    for condition, fires in [("%q has one use, %r has one use", True), ("%r has 2 uses, type(%q) is float", False)]:
+        assert apply(f"{rule} where {condition} }}", body)[0].startswith("%q = nd.div") is fires
+    assert len(apply(f"{rule.replace('%q, %r =', '%q =')} where %q has one use }}", body)) == 2
+
+
+def test_several_results_are_replaced_each(apply):
+    body = "%q, %r = rules_test.divmod %x, %y\nreturn %q, %r"
+    rule = "pattern @a { match rules_test.divmod(%a, %b) rewrite nd.div(%a, %b), nd.mod(%a, %b) }"
+    assert apply(rule, body) == ["%q = nd.div %x, %y", "%r = nd.mod %x, %y", "return %q, %r"]
+    swapped = "pattern @a { match rules_test.divmod(%a, 2.0) rewrite rules_test.divmod(%a, %a) }"
+    found = apply(swapped, "%q, %r = rules_test.divmod %x, %c\nreturn %q, %r".replace("%c", "2.0"))
+    assert found[-2:] == ["%q, %r = rules_test.divmod %x, %x", "return %q, %r"]
+
+
+def test_one_of_several_results(apply):
+    body = "%q, %r = rules_test.divmod %x, %y\n%n = nd.neg %{}\nreturn %n"
+    rule = "pattern @a { match nd.neg(rules_test.divmod(%a, %b)#1) rewrite nd.abs(rules_test.divmod(%b, %a)#0) }"
+    assert "%n = nd.neg %q" in apply(rule, body.format("q"))
+    lines = apply(rule, body.format("r"))
+    assert lines[0].endswith("rules_test.divmod %y, %x") and lines[1].startswith("%n = nd.abs %0")
+
+
+def test_uses_are_counted(apply):
+    rule = "pattern @a { match nd.neg(%e = nd.exp(%x)) rewrite nd.abs(%x) where %e has one use }"
+    body = "%e = nd.exp %x\n%n = nd.neg %e\nreturn %n"
+    assert apply(rule, body)[0] == "%n = nd.abs %x"
+    assert len(apply(rule, body.replace("return %n", "return %n, %e"))) == 3
+    # A use that goes away counts from then on.
+    body = "%e = nd.exp %x\n%dead = nd.tanh %e\n%n = nd.neg %e\nreturn %n"
+    assert apply(rule, body) == ["%n = nd.abs %x", "return %n"]
+
+
+CONDITIONS = [
+    ("type(%x) is float", True),
+    ("type(%x) is integer", False),
+    ("type(%x) is not integer", True),
+    ("type(%x) is f16 or f32", True),
+    ("type(%x) is not f16 or f32", False),
+    ("type(%x) is bool", False),
+    ("type(%x) is static", True),
+    ("type(%x) == tensor<2x3xf32>", True),
+    ("type(%x) == tensor<?x3xf32>", False),
+    ("dtype(%x) == f32", True),
+    ("shape(%x) == [2, 3]", True),
+    ("shape(%x) == [2]", False),
+    ("rank(%x) == 2", True),
+    ("rank(%x) != 2", False),
+    ("size(%x) >= 6", True),
+    ("size(%x) < 6", False),
+    ("dim(%x, 1) == 3", True),
+    ("dim(%x, -1) == 3", True),
+    ("dim(%x, 2) == 3", False),
+    ("dim(%x, 2) != 3", False),
+    ("axes(none, %x) == [0, 1]", True),
+    ("axes([-1, 0, 1], %x) == [0, 1]", True),
+    ("axes(-1, %x) == [1]", True),
+    ("axes([7], %x) == [7]", False),
+    ("extents([-1], %x) == [3]", True),
+    ("count(none, %x) == 6", True),
+    ("trailing([-1], %x)", True),
+    ("trailing([0], %x)", False),
+    ("permutation(none, %x) == [1, 0]", True),
+    ("permutation([0, -1], %x) == [0, 1]", True),
+    ("permutation([0, 0], %x) == [0, 0]", False),
+    ("compose([2, 0, 1], [1, 2, 0]) == [0, 1, 2]", True),
+    ("range(3) == [0, 1, 2]", True),
+    ("full(2, true) == [true, true]", True),
+    ("full(2, 1) == [true, true]", False),
+    ("length(shape(%x)) == 2", True),
+    ("only([4]) == 4", True),
+    ("only([4, 5]) == 4", False),
+    ("value(%x) == 0", False),
+    ("widens(f16, f32)", True),
+    ("widens(f16, bf16)", False),
+    ("widens(i32, f32)", False),
+    ("widens(i16, f32)", True),
+    ("widens(i32, f64)", True),
+    ("widens(ui8, i8)", False),
+    ("widens(ui8, i16)", True),
+    ("widens(i8, ui16)", False),
+    ("widens(i1, f16)", True),
+    ("widens(f32, i64)", False),
+    ("widens(bf16, f32)", True),
+    ("%x is constant", False),
+    ("%x is not splat", True),
+    ('"a" == "a"', True),
+    ("2.5 > 2", True),
+]
+
+
+@pytest.mark.parametrize(("condition", "holds"), CONDITIONS)
+def test_conditions(apply, condition, holds):
+    rule = f"pattern @a {{ match nd.neg(%x) rewrite nd.abs(%x) where {condition} }}"
+    found = apply(rule, "%n = nd.neg %x\nreturn %n", "%x: tensor<2x3xf32>")
+    assert (found[0] == "%n = nd.abs %x") is holds
+
+
+def test_what_has_no_answer_does_not_match(apply):
+    for condition in ("shape(%x) == [4]", "shape(%x) != [4]", "size(%x) > 0", "dim(%x, 0) == 4", "type(%x) is static"):
+        rule = f"pattern @a {{ match nd.neg(%x) rewrite nd.abs(%x) where {condition} }}"
+        assert apply(rule, "%n = nd.neg %x\nreturn %n", "%x: tensor<?xf32>")[0] == "%n = nd.neg %x"
+    rule = "pattern @a { match nd.neg(%x) rewrite nd.reshape(%x) {shape = shape(%x)} }"
+    assert apply(rule, "%n = nd.neg %x\nreturn %n", "%x: tensor<?xf32>")[0] == "%n = nd.neg %x"
+
+
+def test_a_number_in_place_of_the_op_is_a_constant_of_its_type(apply):
+    rule = "pattern @a { match nd.sub(%x, %x) rewrite 0 }"
+    body = "%n = nd.sub %x, %x\nreturn %n"
+    assert apply(rule, body)[0] == "%n = nd.constant {value = dense<0.000000e+00>"
+    assert apply(rule, body, "%x: tensor<?xf32>")[0] == "%n = nd.sub %x, %x"
+    integer = apply("pattern @a { match arith.subi(%x, %x) rewrite 0 }", "%n = arith.subi %x, %x\nreturn %n", "%x: i32")
+    assert integer[0] == "%n = arith.constant {value = 0"
+
+
+def test_numbers_in_scalar_ops(apply):
+    rule = "pattern @a { match arith.addi(%x, 1) rewrite arith.subi(%x, -1) }"
+    body = "%c = arith.constant {value = 1 : i32}\n%n = arith.addi %x, %c\nreturn %n"
+    lines = apply(rule, body, "%x: i32")
+    assert "{value = -1" in lines[0] and lines[1].startswith("%n = arith.subi %x, ")
+
+
+def test_new_ops_take_the_place_the_location_and_the_name(program):
+    module = program("%n = nd.neg %x\n%m = nd.exp %n\nreturn %m")
+    old = next(op for op in module.walk() if op.name == "nd.neg")
+    rewrite(module, parse_patterns("pattern @a { match nd.neg(%x) rewrite nd.abs(nd.relu(%x)) }"))
+    made = [op for op in module.walk() if op.name in ("nd.abs", "nd.relu")]
+    assert [op.location for op in made] == [old.location] * 2
+    assert made[1].result.name == "n" and made[1].next.name == "nd.exp"
+
+
+def test_a_name_for_a_new_op_is_made_once(apply):
+    rule = "pattern @a { match nd.neg(%x) rewrite nd.mul(%t = nd.exp(%x), %t) }"
+    assert apply(rule, "%n = nd.neg %x\nreturn %n") == ["%0 = nd.exp %x", "%n = nd.mul %0, %0", "return %n"]
+
+
+def test_a_rewrite_that_does_not_fit_names_the_rule(program):
+    body = "%n = nd.neg %x\nreturn %n"
+    misfit = parse_patterns("pattern @my_rule { match nd.neg(%x) rewrite nd.transpose(%x) {perm = [1, 0]} }", "my.dlir")
+    with pytest.raises(DlirError, match=r"pattern 'my-rule' cannot make its rewrite of this 'nd.neg': 'nd.transpose'") as found:
+        rewrite(program(body), misfit)
+    diagnostic = found.value.diagnostics[0]
+    assert diagnostic.location.line == 2 and diagnostic.notes[0].location.file == "my.dlir"
+    smaller = parse_patterns("pattern @my_rule { match nd.neg(%x) rewrite nd.sum(%x) }")
+    with pytest.raises(DlirError, match=r"pattern 'my-rule' replaces the tensor<4xf32> of 'nd.neg' by tensor<f32>"):
+        rewrite(program(body), smaller)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_ops_does_not_matter(seed, program):
+    body = "%n = nd.neg %x\n%e = nd.exp %n\n%d = nd.add 1.0, %e\n%s = nd.div 1.0, %d\n%m = nd.neg %s\n%k = nd.neg %m\n"
+    module = program(f"{body}return %k")
+    rules = parse_patterns(SIGMOID + "pattern @n { match nd.neg(nd.neg(%x)) rewrite %x }")
+    fired = rewrite(module, rules, shuffle=random.Random(seed))
+    assert fired["sigmoid"] == fired["n"] == 1
+    assert [op.name for op in module.body.first.body.ops] == ["nd.sigmoid", "func.return"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_change_far_below_lets_a_deep_rule_be_tried_again(seed, program):
+    # In many an order the division is looked at before there is a negation.
+    module = program("%n = nd.sub -0.0, %x\n%e = nd.exp %n\n%d = nd.add 1.0, %e\n%s = nd.div 1.0, %d\nreturn %s")
+    rules = parse_patterns("pattern @n { match nd.sub(-0.0, %x) rewrite nd.neg(%x) }" + SIGMOID)
+    assert rewrite(module, rules, shuffle=random.Random(seed))["sigmoid"] == 1
