@@ -77,8 +77,12 @@ class InferError(DlirError):
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """A hint that names the closest candidate to `word`, or None."""
-    close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else None
+    names = list(candidates)
+    close = difflib.get_close_matches(word, names, n=5, cutoff=0.6)
+    close = close or difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    # Two letters that changed places are the likelier slip.
+    swapped = [name for name in close if sorted(name) == sorted(word)]
+    return f"did you mean '{(swapped or close)[0]}'?" if close else None
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

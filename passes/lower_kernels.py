@@ -78,8 +78,6 @@ class _Lowering:
         function = Func.make("kernel", types, names=names, private=True)
         function.location = region.location
         function.attributes["dlir.kernel"] = UNIT
-        if "dlir.inplace" in region.attributes:
-            function.attributes["dlir.inplace"] = region.attributes["dlir.inplace"]
         expand_all(region.body)
         args = function.body.args
         buffers = Buffers(dict(zip(region.body.args, args)), self._table)

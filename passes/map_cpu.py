@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from dlir.ir.attributes import UNIT, DenseArrayAttr, StringAttr
+from dlir.ir.attributes import UNIT, StringAttr
 from dlir.ir.builder import before
 from dlir.ir.core import Block, Operation, Region, Value
 from dlir.ir.dialects.arith import constant_value
@@ -120,9 +120,6 @@ def _add_range(function: Func) -> tuple[Value, Value]:
     function.regions[0].append(fresh)
     if "arg_attrs" in function.attributes:
         function.set_arg_attributes([{}, {}, *attributes])
-    if "dlir.inplace" in function.attributes:
-        shifted = DenseArrayAttr([number + 2 for number in function.attributes["dlir.inplace"].value])
-        function.attributes["dlir.inplace"] = shifted
     function.update_type()
     return fresh.args[0], fresh.args[1]
 

@@ -27,7 +27,7 @@ from dlir.ir.types import Type
 from dlir.passes.kernels.blocks_cuda import map_to_block, map_to_threads, map_to_tiles
 from dlir.passes.kernels.choose_cuda import Mapping, choose_mapping
 from dlir.passes.kernels.loops_cuda import Box
-from dlir.passes.kernels.overlap_cuda import overlapping
+from dlir.passes.kernels.overlap import overlapping
 
 MAX_BLOCKS = 2**31 - 1
 

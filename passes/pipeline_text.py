@@ -12,7 +12,8 @@ import typing
 from typing import Any
 
 from dlir.ir.errors import DlirError, did_you_mean
-from dlir.passes.manager import Nested, Pass, find_pass
+from dlir.ir.location import FileLoc
+from dlir.passes.manager import PASSES, Nested, Pass, find_pass
 
 _TOKEN = re.compile(r"\s*(?:([^\s,{}()]+)|\{([^{}]*)\}|([,(){}]))")
 
@@ -20,9 +21,20 @@ _TOKEN = re.compile(r"\s*(?:([^\s,{}()]+)|\{([^{}]*)\}|([,(){}]))")
 ANCHORS = {"func": "func", "func.func": "func", "module": "module", "builtin.module": "module"}
 
 
+#: The name that a pipeline's text has in diagnostics.
+PIPELINE = "<pipeline>"
+
+
 def parse_pipeline(text: str) -> list[Pass]:
-    """The passes that a pipeline text names; DlirError that says which word is wrong."""
-    return _Reader(text).read()
+    """The passes that a pipeline text names; DlirError that says which word is wrong, placed in the file `PIPELINE`."""
+    reader = _Reader(text)
+    try:
+        return reader.read()
+    except DlirError as error:
+        start, end = reader.token
+        before = text[:start]
+        line, column = before.count("\n") + 1, start - before.rfind("\n")
+        raise error.at(FileLoc(PIPELINE, line, column, (line, column + max(end - start, 1)))) from None
 
 
 class _Reader:
@@ -30,8 +42,10 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        #: Where the token in hand stands, which an error is about.
+        self.token = (0, 0)
         #: The anchor and the passes so far of each open parenthesis, outermost (the whole pipeline) first.
-        self.open: list[tuple[str, list[Pass]]] = [("module", [])]
+        self.open: list[tuple[str, list[Pass], tuple[int, int]]] = [("module", [], (0, 0))]
         #: What was read last: "start", "pass" or ",".
         self.last = "start"
 
@@ -42,13 +56,16 @@ class _Reader:
             token = _TOKEN.match(self.text, position)
             assert token is not None
             position = token.end()
+            self.token = (position - len(token[0].lstrip()), position)
             if token[1] is not None:
                 position = self._word(token[1], position)
             else:
                 self._sign(token[0].strip()[0])
         if self.last == ",":
+            self.token = (end - 1, end)
             raise DlirError("a pass name is missing at the end of the pipeline", hint="remove the last ','")
         if len(self.open) > 1:
+            self.token = self.open[-1][2]
             raise DlirError(f"'{self.open[-1][0]}(' is never closed in the pipeline")
         return self.open[0][1]
 
@@ -59,13 +76,20 @@ class _Reader:
         following = _TOKEN.match(self.text, position)
         if following is not None and following[3] == "(":
             if word not in ANCHORS:
-                raise DlirError(f"'{word}' holds no passes: only func(...) and module(...) do")
-            self.open.append((ANCHORS[word], []))
+                is_pass = PASSES.find(word) is not None
+                hint = f"options stand in braces: {word}{{...}}" if is_pass else did_you_mean(word, ANCHORS)
+                raise DlirError(f"'{word}' holds no passes: only func(...) and module(...) do", hint=hint)
+            self.open.append((ANCHORS[word], [], self.token))
             self.last = "start"
             return following.end()
+        separator = next((sign for sign in ";:|+" if sign in word), None)
+        if separator is not None:
+            raise DlirError(f"unexpected '{separator}' in '{word}'", hint="passes are separated by ','")
         options = ""
+        find_pass(word)
         if following is not None and following[2] is not None:
             options, position = following[2], following.end()
+            self.token = (following.start(2) - 1, position)
         elif following is not None and following[3] == "{":
             raise DlirError(f"the '{{' after '{word}' is never closed in the pipeline")
         self._add(make_pass(word, options))
@@ -87,7 +111,7 @@ class _Reader:
                 raise DlirError("the pipeline has a ')' that closes nothing")
             if self.last == ",":
                 raise DlirError("a pass name is missing before ')' in the pipeline", hint="remove the last ','")
-            anchor, passes = self.open.pop()
+            anchor, passes, _ = self.open.pop()
             if anchor == "func":
                 self._add(Nested(passes))
             else:
@@ -108,8 +132,8 @@ def make_pass(name: str, options: str = "") -> Pass:
     for word in options.replace(",", " ").split():
         key, equals, text = word.partition("=")
         if key not in fields:
-            known = ", ".join(fields) or "none"
-            hint = did_you_mean(key, fields) or f"options of '{name}': {known}"
+            hint = did_you_mean(key, fields)
+            hint = hint or (f"options of '{name}': {', '.join(fields)}" if fields else f"'{name}' has no options")
             raise DlirError(f"pass '{name}' has no option '{key}'", hint=hint)
         item = fields[key]
         if item.name in values:

@@ -233,8 +233,8 @@ def _number_hint(spot: Spot) -> str | None:
     if re.search(r"=\s*\($", before) and _NUMBER.match(word):
         return f"a list stands in brackets: [{word}]"
     op = _OP.search(before)
-    if op is not None and _NUMBER.match(word):
-        if "LBRACE" in expected:
+    if (op is not None or re.search(r"%[\w$.-]+\s*=\s*$", before)) and _NUMBER.match(word):
+        if op is not None and "LBRACE" in expected:
             return f"a number is an attribute: {op[1]} {{value = {word}}}"
         return f"a number is an op of its own: %c = nd.constant {{value = dense<{word}> : tensor<f32>}}"
     if not ("NUMBER" in expected or expected >= ATTRIBUTE_START):

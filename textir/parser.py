@@ -10,7 +10,7 @@ from dlir.ir.builder import InsertionPoint, insertion_point
 from dlir.ir.collection import collection_paused
 from dlir.ir.core import Block
 from dlir.ir.errors import Diagnostic, DlirError
-from dlir.ir.location import UNKNOWN, FileLoc
+from dlir.ir.location import UNKNOWN, FileLoc, file_location
 from dlir.textir.build.base import MAX_DEPTH, TooDeep
 from dlir.textir.build.module import ModuleActions
 from dlir.textir.driver import Parser, SyntaxFailure
@@ -106,8 +106,10 @@ def parse_source(source: Source) -> tuple[Any, dict[str, str]]:
             Parser(source.text, actions).parse()
             module = actions.finish()
     except SyntaxFailure as failure:
-        # What is wrong with the ops in front of the failure is true as well.
-        raise _failed(actions.diagnostics + syntax_errors(source, failure.offset)) from None
+        # What is wrong with the ops in front of the failure is true as well, and says enough of their lines.
+        found = actions.diagnostics
+        lines = {_line(diagnostic) for diagnostic in found}
+        raise _failed(found + [d for d in syntax_errors(source, failure.offset) if _line(d) not in lines]) from None
     except TooDeep as error:
         raise DlirError(f"nested more than {MAX_DEPTH} deep", source.location(error.offset)) from None
     except RecursionError:
@@ -115,6 +117,11 @@ def parse_source(source: Source) -> tuple[Any, dict[str, str]]:
     if actions.diagnostics:
         raise _failed(actions.diagnostics)
     return module, actions.blobs
+
+
+def _line(diagnostic: Diagnostic) -> int:
+    place = file_location(diagnostic.location)
+    return place.line if place is not None else 0
 
 
 def _failed(diagnostics: list[Diagnostic]) -> DlirError:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from pathlib import Path
 from typing import Any
 
-from dlir.ir.errors import DlirError
+from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.location import FileLoc
 
 
@@ -107,7 +107,17 @@ def read_bytes(path: str | Path) -> bytes:
             raise DlirError(f"'{path}' is larger than {MAX_BYTES >> 30} GiB")
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        raise DlirError(f"cannot read '{path}': {getattr(error, 'strerror', None) or error}") from None
+        message = f"cannot read '{path}': {getattr(error, 'strerror', None) or error}"
+        raise DlirError(message, hint=_similar_file(Path(path)) if isinstance(error, FileNotFoundError) else None) from None
+
+
+def _similar_file(path: Path) -> str | None:
+    """A file beside the one that is not there."""
+    try:
+        hint = did_you_mean(path.name, sorted(entry.name for entry in path.parent.iterdir()))
+    except OSError:
+        return None
+    return hint and hint.replace("'", f"'{path.parent / '_'}"[:-1], 1)
 
 
 def decode(data: bytes, name: str = "<input>") -> str:
@@ -118,4 +128,6 @@ def decode(data: bytes, name: str = "<input>") -> str:
         line = data.count(b"\n", 0, error.start) + 1
         column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8", "replace")) + 1
         message = f"not UTF-8 text: byte 0x{data[error.start]:02X} at offset {error.start}"
-        raise DlirError(message, FileLoc(name, line, column)) from None
+        is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        hint = "the file seems to be UTF-16: save it as UTF-8" if is_utf16 else None
+        raise DlirError(message, FileLoc(name, line, column), hint=hint) from None

@@ -61,7 +61,9 @@ class _Recovery:
 
     def _is_left_over(self, failed: int) -> bool:
         """Whether a brace outside of all regions closes what an earlier error kept from being opened."""
-        return self.text.startswith("}", failed) and not any(state in self.regions for state in self.stack[1:])
+        line = self.text[self.text.rfind("\n", 0, failed) + 1 : failed]
+        is_outside = not any(state in self.regions for state in self.stack[1:])
+        return is_outside and not line.strip() and self.text.startswith("}", failed)
 
     def _run(self, position: int) -> int | None:
         """Read on from `position`; the offset of the first token that does not fit, or None at the end."""
@@ -72,7 +74,8 @@ class _Recovery:
             if rule is None:
                 found, names = self._scan(stack[-1], position)
                 if found is not None:
-                    terminal, start, after = names[found.lastindex], found.start(found.lastindex), found.end()
+                    group = found.lastindex or 0
+                    terminal, start, after = names[group], found.start(group), found.end()
                 else:
                     start = after = table.blanks(text, position).end()  # type: ignore[union-attr]
                     if start < len(text):

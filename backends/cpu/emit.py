@@ -21,7 +21,7 @@ from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.memref import GetGlobal, Global
 from dlir.ir.errors import DlirError
 from dlir.ir.types import MemRefType
-from dlir.passes.kernels.overlap_cuda import overlapping
+from dlir.passes.kernels.overlap import overlapping
 
 ENTRY = "dlir.entry"
 HANDLERS: dict[str, Handler] = {
@@ -198,7 +198,7 @@ def _check_entry(entry: Func) -> None:
     for arg in entry.body.args:
         if not isinstance(arg.type, MemRefType) or not arg.type.is_static:
             message = f"'@{entry.symbol}' takes {arg.type}, where the cpu backend needs buffers of static shape"
-            raise DlirError(message, arg.location, hint="run bufferize first")
+            raise DlirError(message, arg.location, hint="lower it first, with -O2 or the pass bufferize")
     if entry.type.results:
         raise DlirError(f"'@{entry.symbol}' returns values instead of writing them to buffers", entry.location)
 

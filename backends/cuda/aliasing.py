@@ -6,7 +6,7 @@ from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.gpu import GPUFunc, LaunchFunc
 from dlir.ir.types import MemRefType
-from dlir.passes.kernels.overlap_cuda import overlapping
+from dlir.passes.kernels.overlap import overlapping
 
 #: Kernels with the numbers of their arguments.
 Restricted = set[tuple[GPUFunc, int]]

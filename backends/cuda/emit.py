@@ -19,7 +19,7 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.gpu import GPUFunc, GPUModule
 from dlir.ir.errors import DlirError
 from dlir.ir.types import INDEX, IntegerType, MemRefType
-from dlir.passes.kernels.overlap_cuda import is_reshape
+from dlir.passes.kernels.overlap import is_reshape
 
 #: Indices are 32 bits wide when everything stays well below 2^31: strides of the grid are added to them.
 _SMALL = 1 << 30

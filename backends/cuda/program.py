@@ -19,7 +19,7 @@ from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.gpu import LaunchFunc
 from dlir.ir.errors import DlirError
 from dlir.ir.types import MemRefType
-from dlir.passes.kernels.overlap_cuda import is_reshape
+from dlir.passes.kernels.overlap import is_reshape
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,13 +27,34 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments:"):
-            from dlir.ir.errors import did_you_mean
-
-            word = message.split(":", 1)[1].split()[0].partition("=")[0]
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            hint = did_you_mean(word, flags)
-            message = f"unknown argument '{word}'" + (f"; {hint}" if hint else "")
+            message = self._unknown(message.split(":", 1)[1].split()[0].partition("=")[0])
+        else:
+            choice = re.match(r"argument (\S+): invalid choice: '(.*?)'", message)
+            message = self._no_choice(choice[1], choice[2]) if choice else message
         self.exit(USAGE, f"{self.prog}: error: {message}\nTry '{self.prog} --help'.\n")
+
+    def _unknown(self, word: str) -> str:
+        from dlir.ir.errors import did_you_mean
+
+        if not word.startswith("-"):
+            return f"unexpected argument '{word}': one file is read at a time"
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        hint = did_you_mean(word, flags)
+        if hint is None and "--passes" in flags:
+            from dlir.passes.manager import PASSES
+
+            name = word.lstrip("-")
+            hint = f"passes are run by -p {name}" if PASSES.find(name) is not None else None
+        return f"unknown argument '{word}'" + (f"; {hint}" if hint else "")
+
+    def _no_choice(self, names: str, given: str) -> str:
+        """What to say of a flag (``-x/--xx``, as argparse spells it) whose value is not one of its choices."""
+        from dlir.ir.errors import did_you_mean
+
+        action = next(action for action in self._actions if names.split("/")[0] in action.option_strings)
+        choices = [str(choice) for choice in action.choices or ()]
+        hint = did_you_mean(given, choices)
+        return f"{names} must be one of {', '.join(choices)}; got '{given}'" + (f"; {hint}" if hint else "")
 
 
 def run_command(command: Callable[[], int], sources: dict[str, str], verbose: bool = False) -> int:
@@ -119,6 +141,10 @@ def write_text(text: str, path: str | None) -> None:
     if path is None or path == "-":
         sys.stdout.write(text)
         return
+    from dlir.ir.errors import DlirError
     from dlir.textir.atomic import atomic_write
 
-    atomic_write(path, text.encode())
+    try:
+        atomic_write(path, text.encode())
+    except OSError as error:
+        raise DlirError(f"cannot write '{path}': {error.strerror}") from None

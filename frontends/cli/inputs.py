@@ -73,7 +73,8 @@ def _batches(name: str, array: np.ndarray, type: TensorType) -> int:
 def _check_dtype(name: str, array: np.ndarray, type: TensorType) -> None:
     assert isinstance(type.dtype, ScalarType)
     if array.dtype != type.dtype.numpy:
-        raise DlirError(f"input '{name}' has dtype {array.dtype}, but the function takes {type}")
+        hint = f"convert it, as in x.astype('{type.dtype.numpy}')"
+        raise DlirError(f"input '{name}' has dtype {array.dtype}, but the function takes {type}", hint=hint)
 
 
 def _fits(shape: Sequence[int], wanted: Sequence[int | None]) -> bool:
@@ -115,8 +116,11 @@ def make_array(spec: str, type: TensorType, rng: np.random.Generator, what: str)
     head, colon, numbers = spec.partition(":")
     *dims, dtype = head.split("x")
     if not colon or not all(dim.isdigit() for dim in dims) or dtype != str(type.dtype):
+        hint = did_you_mean(spec, ("rand", "zeros", "ones"))
+        if spec.endswith(".npy"):
+            hint = f"a file is written with @: @{spec}"
         example = f"2x2x{type.dtype}:1,2,3,4"
-        raise DlirError(f"cannot read '{spec}' as {what} of {type}", hint=f"write @file.npy, rand, or {example}")
+        raise DlirError(f"cannot read '{spec}' as {what} of {type}", hint=hint or f"write @file.npy, rand, or {example}")
     shape = tuple(map(int, dims))
     words = numbers.replace(",", " ").split()
     try:
@@ -148,6 +152,8 @@ def load_array(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise DlirError(f"there is no file '{path}'") from None
     except (OSError, ValueError, EOFError) as error:
+        if "pickle" in str(error):  # NumPy's advice is to trust the file
+            raise DlirError(f"'{path}' is not a .npy file of numbers") from None
         raise DlirError(f"cannot read '{path}' as a .npy file: {error}") from None
     if not isinstance(loaded, np.ndarray):
         raise DlirError(f"'{path}' holds several arrays", hint="save one array with numpy.save")

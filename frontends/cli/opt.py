@@ -126,10 +126,12 @@ def _listing(args: argparse.Namespace) -> str | None:
 
 def _make_manager(args: argparse.Namespace, pipeline: str, sources: dict[str, str]) -> PassManager:
     from dlir.passes.manager import PassManager
+    from dlir.passes.pipeline_text import PIPELINE
     from dlir.passes.pipelines import pipeline_for
 
     if args.level is not None:
         pipeline = ",".join(filter(None, (pipeline_for(f"O{args.level}", args.target), pipeline)))
+    sources[PIPELINE] = pipeline
     manager = PassManager.from_text(pipeline, verify_each=not args.no_verify_each)
     rules.use_patterns(manager, args.patterns, sources)
     if args.dump_pipeline:

@@ -82,7 +82,7 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     try:
         limit = parse_bytes(args.max_bytes)
     except (ValueError, KeyError):
-        print(f"dlir-run: error: cannot read '{args.max_bytes}' as a number of bytes", file=sys.stderr)
+        print(f"dlir-run: error: cannot read '{args.max_bytes}' as a number of bytes, such as 8GiB", file=sys.stderr)
         return USAGE
     for name in (args.backend, args.compare):
         if name != "none":
@@ -94,6 +94,7 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
 
         PassManager([BindShapes(dims=";".join(args.dim), entry=args.entry)]).run(parsed.module)
     names, types = _signature(parsed, args.entry)
+    check_sizes(parsed.module, limit)
     data = _data(args, parsed, names, types)
     _bind(parsed, args.entry, [array.shape for array in data.batch(0)], types)
     check_sizes(parsed.module, limit)
@@ -136,7 +137,10 @@ def _data(args: argparse.Namespace, parsed: ParsedModule, names: list[str], type
         raise DlirError("give --data or --input, not both")
     path = Path(args.data) if args.data else parsed.sidecar("dlir.data")
     if path is not None and not args.input:
-        return from_file(path, names, types)
+        try:
+            return from_file(path, names, types)
+        except DlirError as error:
+            raise (error if args.data else error.at(parsed.module.location)) from None
     return from_specs(args.input, names, types, args.seed)
 
 

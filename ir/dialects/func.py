@@ -142,7 +142,7 @@ def find_function(module: Operation, name: str) -> Func:
     functions = {op.symbol: op for op in module.body.ops if isinstance(op, Func) and not op.is_declaration}
     if name not in functions:
         public = [symbol for symbol, function in functions.items() if function.is_public]
-        hint = did_you_mean(name, public) or f"functions: {', '.join(public) or 'none'}"
+        hint = did_you_mean(name, public) or (f"functions: {', '.join(public)}" if public else "it has no functions")
         raise DlirError(f"the module has no function '@{name}'", module.location, hint=hint)
     return functions[name]
 

@@ -70,7 +70,7 @@ MISTAKES = {
     "tst.island ({ tst.yield %x })": ("a.dlir:2:27: error: '%x' is defined outside an op that is isolated from above",),
     "%y = tst.add %x#1, %x": ("a.dlir:2:16: error: '%x' has 1 result, numbered from 0",),
     "tst.jump [^nowhere]": ("a.dlir:2:13: error: block '^nowhere' is not defined",),
-    "^a:\n  tst.jump [^a]\n^a:": ("a.dlir:4:1: error: block '^a' is defined twice", "a.dlir:2:3: note: the first definition"),
+    "tst.jump [^a]\n^a:\n  tst.jump [^a]\n^a:": ("a.dlir:5:1: error: block '^a' is defined twice", "a.dlir:3:1: note: the first"),
     "%y = state.read @w": ("a.dlir:2:8:", "cannot infer its result types: '@w' is not defined before it"),
     "return %x : f32": ("a.dlir:2:10: error: '%x' has type tensor<4xf32>, not f32",),
     '"d.x"() : () -> () loc(#foo)': ("a.dlir:2:26: error: unknown location alias '#foo'",),
@@ -78,7 +78,7 @@ MISTAKES = {
     '%y = "d.x"(%x)': ("a.dlir:2:17: error:", "expected ': (operand types) -> result types'"),
     "%y#1 = tst.add %x, %x": ("a.dlir:2:3: error: '%y' is not an operation", "%r:2 ="),
     "/* a comment */": ("a.dlir:2:3: error: a comment starts with //",),
-    "%y = tst.add %x %x": ("a.dlir:2:19: error: '%x' is not an operation",),
+    "%y = tst.add %x %x": ("a.dlir:2:19: error: unexpected '%x', expected ','",),
 }
 
 

@@ -18,12 +18,14 @@ TYPES = [
     "tensor<9000000000x9000000000xf32>",
 ]
 SOURCES = "".join(f'%v{number} = "d.c"() : () -> {type}\n' for number, type in enumerate(TYPES))
-VALUES = ["7", "-1", "[9, 9]", "[-5]", "[0, 0]", "[]", "0.5", "f32", "i4", '"x"', "true", "@f", "dense<1> : tensor<2xi4>", "[@f]"]
+VALUES = ["7", "-1", "[9, 9]", "[-5]", "[0, 0]", "[]", "0.5", "f32", "i4", '"x"', "true", "@f", "[@f]"]
+VALUES += ["dense<1> : tensor<2xi4>", "9223372036854775807"]
 
 
 def odd_line(name: str, names: list[str], count: int, choose: random.Random) -> str:
     """A use of an op with random operands and attributes."""
-    operands = ", ".join(f"%v{choose.randrange(len(TYPES))}" for _ in range(max(0, count + choose.choice([0, 0, 0, -1, 1]))))
+    count = max(0, count + choose.choice([0, 0, 0, -1, 1]))
+    operands = ", ".join(f"%v{choose.randrange(len(TYPES))}" for _ in range(count))
     some = choose.sample(names, choose.randrange(min(len(names), 3) + 1))
     attributes = ", ".join(f"{key} = {choose.choice(VALUES)}" for key in some)
     return f"{name} {operands} {{{attributes}}}\n"

@@ -216,7 +216,7 @@ class RegionActions(AttributeActions):
         if not re.fullmatch(r"\^bb\d+", name[0]):
             block.name = name[0][1:]
         entry = frame.entry
-        if entry.args and entry.first is None and len(frame.region.blocks) == 1:
+        if arguments and entry.args and entry.first is None and len(frame.region.blocks) == 1:
             hint = "leave this label out, and use those arguments"
             self.token_error(name, "the function's head already names the arguments of its first block", hint=hint)
         frame.region.append(block)

@@ -46,7 +46,7 @@ class Matmul(Contraction, name="nd.matmul"):
         other_k, n = _rows_columns(b, transpose_b)
         if not fits(k, other_k):
             raise InferError(f"cannot multiply {a} by {b}: {k} columns do not meet {other_k} rows")
-        return a.with_shape((*broadcast_shape([a.shape[:-2], b.shape[:-2]]), m, n))
+        return a.with_shape((*broadcast_shape([a.shape[:-2], b.shape[:-2]], "batch shapes"), m, n))
 
     @staticmethod
     def eval(a: Any, b: Any, *, transpose_a: bool = False, transpose_b: bool = False) -> Any:

@@ -121,7 +121,7 @@ def promoted(a: ScalarType, b: ScalarType) -> ScalarType:
         raise InferError(f"cannot combine {a} and {b}", hint="cast one of them with nd.cast") from None
 
 
-def broadcast_shape(shapes: Sequence[Shape]) -> Shape:
+def broadcast_shape(shapes: Sequence[Shape], what: str = "shapes") -> Shape:
     """The shape that NumPy's broadcasting gives; a dynamic dimension only meets itself or 1.  InferError if none."""
     rank = max(map(len, shapes))
     result: list[int | None] = [1] * rank
@@ -130,7 +130,7 @@ def broadcast_shape(shapes: Sequence[Shape]) -> Shape:
             if extent == 1 or extent == result[axis]:
                 continue
             if result[axis] != 1:
-                raise InferError(f"shapes {' and '.join(map(spell_shape, shapes))} do not broadcast{_why(shapes)}")
+                raise InferError(f"{what} {' and '.join(map(spell_shape, shapes))} do not broadcast{_why(shapes)}")
             result[axis] = extent
     return tuple(result)
 

@@ -62,8 +62,8 @@ class Windows:
             room = extent + self.low[axis] + self.high[axis] - self.spans[axis]
             if room < 0:
                 raise InferError(
-                    f"spatial dimension {axis} of {extent}, padded to {room + self.spans[axis]}, "
-                    f"is smaller than the window of {self.spans[axis]}"
+                    f"the window of {self.spans[axis]} is larger than spatial dimension {axis}, "
+                    f"which has {extent} elements ({room + self.spans[axis]} with padding)"
                 )
             count = room // self.stride[axis] + 1
             if self.ceil_mode and room % self.stride[axis] and count * self.stride[axis] < extent + self.low[axis]:

@@ -45,9 +45,10 @@ def make_program(body: str, header: str) -> Any:
     constants: dict[str, str] = {}
 
     def named(match: re.Match[str]) -> str:
-        return constants.setdefault(match[0], f"%c{len(constants)}")
+        return constants.setdefault(match[0], f"%num{len(constants)}")
 
-    lines = [re.sub(r"(?<=[ ,])-?\d+\.\d+(?=,|$)", named, line.strip()) for line in body.splitlines()]
+    number = r"(?<=[ ,])-?\d+\.\d+(?=,|$)"
+    lines = [line if "{" in line else re.sub(number, named, line.strip()) for line in body.splitlines()]
     made = [f"{name} = nd.constant {{value = dense<{number}> : tensor<4xf32>}}" for number, name in constants.items()]
     module = parse(f"func.func @main({header}) {{\n" + "\n".join([*made, *lines]) + "\n}", "a.dlir")
     module.body.first.update_type()
@@ -69,6 +70,6 @@ def apply() -> Callable[..., list[str]]:
         rewrite(module, parse_patterns(rules))
         verified(module)
         lines = [line.strip().partition(" : ")[0] for line in to_text(module).splitlines()[2:-2]]
-        return [line for line in lines if not re.match(r"%c\d+ =", line)]
+        return [line for line in lines if not re.match(r"%num\d+ =", line)]
 
     return run

@@ -61,8 +61,8 @@ def test_a_condition_that_fails_lets_the_other_order_be_tried(apply):
       where   %c is constant, %x is not constant
     }
     """
-    assert apply(rule, "%s = nd.add %x, 2.0\nreturn %s")[1].startswith("%s = nd.sub %x, ")
-    assert apply(rule, "%s = nd.add 2.0, %x\nreturn %s")[1].startswith("%s = nd.sub %x, ")
+    for line in ("nd.add %x, 2.0", "nd.add 2.0, %x"):
+        assert apply(rule, f"%s = {line}\nreturn %s")[0] == "%s = nd.sub %x, %num0"
 
 
 def test_the_same_name_means_the_same_value(apply):
@@ -307,7 +307,7 @@ def test_a_number_in_place_of_the_op_is_a_constant_of_its_type(apply):
     assert apply(rule, body)[0] == "%n = nd.constant {value = dense<0.000000e+00>"
     assert apply(rule, body, "%x: tensor<?xf32>")[0] == "%n = nd.sub %x, %x"
     integer = apply("pattern @a { match arith.subi(%x, %x) rewrite 0 }", "%n = arith.subi %x, %x\nreturn %n", "%x: i32")
-    assert integer[0] == "%n = arith.constant {value = 0"
+    assert integer[0].endswith(" = arith.constant {value = 0") and len(integer) == 2
 
 
 def test_numbers_in_scalar_ops(apply):
