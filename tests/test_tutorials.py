@@ -1,4 +1,4 @@
-"""The commands of the tutorials print what the pages show (docs/refresh.py says how they are read), and links lead somewhere."""
+"""The commands of the tutorials print what the pages show (docs/refresh.py reads them), and links lead somewhere."""
 
 from __future__ import annotations
 

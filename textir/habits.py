@@ -22,7 +22,9 @@ _FOREIGN_TYPES = {
 _FOREIGN_TYPES |= {f"float{n}": f"f{n}" for n in (16, 32, 64)}
 _FOREIGN_TYPES |= {f"{u}int{n}": f"{u}i{n}" for u in ("", "u") for n in (8, 16, 32, 64)}
 #: Characters that editors show as a blank or not at all.
-_LOOKALIKES = "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f\u3000\ufeff"
+_LOOKALIKES = (
+    "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f\u3000\ufeff"
+)
 _FOREIGN_FUNCTIONS = ("def", "fn", "fun", "function", "define", "lambda")
 
 TYPE_START = {"SCALAR", "SHAPED", "TYPE_ID"}
@@ -34,7 +36,6 @@ _WORD = re.compile(r"[A-Za-z_][\w$.]*", re.ASCII)
 _NUMBER = re.compile(r"[-+]?\.?\d", re.ASCII)
 #: An op's name, perhaps with symbols and operands, at the end of a line so far.
 _OP = re.compile(r"([A-Za-z_]\w*\.[\w.]+)((?:\s+[@%][\w$.:@#-]+,?)*)\s*$", re.ASCII)
-#: The first op on a line so far, in the pretty form.
 _INF = re.compile(r"[-+]?(?:inf|nan|infinity)$", re.IGNORECASE)
 
 
@@ -78,7 +79,7 @@ def _lexical(spot: Spot) -> Advice | None:
     if word == "\\":
         return "unexpected '\\'", "an operation may go on in the next line without any sign"
     if word and word in "'`“”„‘’«»":
-        return f"unexpected '{word}'", "strings stand in double quotes: \"relu\""
+        return f"unexpected '{word}'", 'strings stand in double quotes: "relu"'
     lookalike = next((char for char in (word[:1], spot.after[:1]) if char and char in _LOOKALIKES), None)
     if lookalike is not None:
         return f"unexpected character U+{ord(lookalike):04X}, which only looks like a blank", None
@@ -99,7 +100,10 @@ def _function_head(spot: Spot) -> Advice | None:
     if word == "," and re.search(r"->[^()]*$", before):
         return "unexpected ','", "several result types stand in parentheses: -> (tensor<4xf32>, tensor<4xf32>)"
     if word == "=" and re.search(r"\{\s*[\w.]+\s*$", before):
-        return "unexpected '='", "a function's attributes follow the word 'attributes': attributes {name = value} { ... }"
+        return (
+            "unexpected '='",
+            "a function's attributes follow the word 'attributes': attributes {name = value} { ... }",
+        )
     if word.startswith("%") and re.search(r":[^()]*$", before):
         return f"unexpected '{word}', expected ','", "arguments are separated by ','"
     return None
@@ -115,7 +119,10 @@ def _missing_type(spot: Spot) -> Advice | None:
         return None
     what = spot.shown
     if expected == {"COLON"} and re.search(r"dense\s*<.*>\s*$|dense\s*<[^<>]*>\s*$", before):
-        return f"unexpected {what}, expected ':' and the type", "data states its type: dense<[1.0, 2.0]> : tensor<2xf32>"
+        return (
+            f"unexpected {what}, expected ':' and the type",
+            "data states its type: dense<[1.0, 2.0]> : tensor<2xf32>",
+        )
     if expected == {"COLON"} and re.search(r"[(,]\s*%[\w$.-]+\s*$", before) and not re.search(r'"\(', before):
         return f"unexpected {what}, expected ':' and the argument's type", "write it as in %x: tensor<4xf32>"
     return f"unexpected {what}, expected ': (operand types) -> result types'", None
@@ -126,7 +133,7 @@ def _operation(spot: Spot) -> Advice | None:
     expected, word, before, after = spot[:4]
     op = _OP.search(before)
     if word.startswith("%") and re.search(r"[\w$]\.[\w$.]+(?:\s+@[\w$.]+)?\s*\($", before):
-        hint = "operands follow the name without parentheses, or the name stands in quotes: \"dialect.op\"(%x)"
+        hint = 'operands follow the name without parentheses, or the name stands in quotes: "dialect.op"(%x)'
         return f"unexpected '(' before '{word}'", hint
     if "OPNAME" not in expected:
         return None
@@ -171,7 +178,7 @@ def _type(spot: Spot) -> Advice | None:
     if "DIM" in expected or "UNRANKED" in expected:
         if is_word:
             return f"unknown element type '{word}'", type_hint(word)
-        ends = word in (">", "") or re.fullmatch(r"\d+", word) and spot.after.lstrip().startswith(">")
+        ends = word in (">", "") or (word.isdigit() and spot.after.lstrip().startswith(">"))
         wanted = "the element type" if ends else "a dimension such as 4x or ?x, or the element type"
         hint = "a dimension that is not known is written ?" if word.startswith("-") else None
         return f"unexpected {spot.shown}, expected {wanted}", hint or "a shape is written with x: tensor<4x?xf32>"
@@ -213,6 +220,8 @@ def hint(spot: Spot) -> str | None:
         return "entries of a dictionary are separated by ',' and it ends in '}'"
     if expected == {"COMMA", "RSQB"}:
         return "items of a list are separated by ',' and it ends in ']'"
+    if expected == {"LPAR"} and re.search(r"\)\s*:\s*$", before):
+        return "the generic form states the types of operands and results: (tensor<4xf32>) -> tensor<4xf32>"
     if expected in ({"SYMBOL"}, {"SYMBOL", "VISIBILITY"}):
         return "a function is named by a symbol: func.func @main(...)"
     if "EQUAL" in expected and word == ":":

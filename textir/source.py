@@ -108,7 +108,8 @@ def read_bytes(path: str | Path) -> bytes:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:
         message = f"cannot read '{path}': {getattr(error, 'strerror', None) or error}"
-        raise DlirError(message, hint=_similar_file(Path(path)) if isinstance(error, FileNotFoundError) else None) from None
+        hint = _similar_file(Path(path)) if isinstance(error, FileNotFoundError) else None
+        raise DlirError(message, hint=hint) from None
 
 
 def _similar_file(path: Path) -> str | None:
@@ -117,7 +118,7 @@ def _similar_file(path: Path) -> str | None:
         hint = did_you_mean(path.name, sorted(entry.name for entry in path.parent.iterdir()))
     except OSError:
         return None
-    return hint and hint.replace("'", f"'{path.parent / '_'}"[:-1], 1)
+    return hint and hint.replace("'", f"'{path.parent / '_'}".removesuffix("_"), 1)
 
 
 def decode(data: bytes, name: str = "<input>") -> str:

@@ -100,7 +100,7 @@ class _Place:
             found.kind = GENERIC_OP if self.is_string else OP
         elif self.brackets and self.brackets[-1] in ("{", "<{"):
             self._in_dictionary()
-        elif last is not None and last.text in (":", "->"):
+        elif last is not None and (last.text in (":", "->") or (self.has_colon and last.text in ("(", ","))):
             found.kind = TYPE
         elif statement is not None and not statement.name:
             found.kind = TYPE if last is not None and last.text == "=" else NOTHING

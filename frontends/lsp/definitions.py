@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dlir.frontends.lsp import outline
 from dlir.frontends.lsp.outline import Definition, Occurrence, Outline, Region, Statement, op_class
-from dlir.frontends.lsp.tokens import ATTR_ALIAS, COMMENT, SYMBOL_PART, Token, string_value, tokens
+from dlir.frontends.lsp.tokens import ATTR_ALIAS, COMMENT, NUMBER, SYMBOL_PART, VALUE, Token, string_value, tokens
 
 
 class Definitions:
@@ -24,6 +24,25 @@ class Definitions:
         """The token so far from the one in hand; an empty one behind the end."""
         index = self.index + distance
         return self.tokens[index] if index < len(self.tokens) else Token("", "", len(self.outline.text))
+
+    def is_first_on_line(self, token: Token) -> bool:
+        """Whether only blanks stand in front of a token."""
+        text = self.outline.text
+        return not text[text.rfind("\n", 0, token.start) + 1 : token.start].strip()
+
+    def results_ahead(self) -> int:
+        """How many tokens there are up to the "=" behind a list of results that starts here; 0 if there is none."""
+        distance = 0
+        while self.peek(distance).kind == VALUE:
+            distance += 1
+            if self.peek(distance).text == ":" and self.peek(distance + 1).kind == NUMBER:
+                distance += 2
+            if self.peek(distance).text == "=":
+                return distance
+            if self.peek(distance).text != ",":
+                return 0
+            distance += 1
+        return 0
 
     # ------------------------------------------------------------ names
 

@@ -18,7 +18,7 @@ SIGILS = {VALUE: "%", BLOCK: "^", SYMBOL: "@", ATTR_ALIAS: "#", TYPE_ALIAS: "!"}
 _SHORT_NAMES = {"module": "builtin.module", "func": "func.func", "return": "func.return"}
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Occurrence:
     """A name where it stands in the text; `name` is without its sigil, ``r#1`` is an occurrence of ``r``."""
 
@@ -37,7 +37,7 @@ class Occurrence:
     outer: Occurrence | None = None
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Definition:
     """A definition, with all that refers to it (itself first)."""
 
@@ -70,7 +70,7 @@ class Key:
     value_end: int
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Statement:
     """An operation (or the definition of an alias, without a name)."""
 
@@ -102,7 +102,7 @@ class Statement:
         return self.regions[0].start if self.regions else self.end
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Region:
     """A region; `start` and `end` are just inside its braces."""
 
@@ -151,7 +151,7 @@ class Region:
             stack += inner
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Outline:
     """A text, read as far as it can be."""
 

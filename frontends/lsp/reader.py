@@ -15,7 +15,6 @@ from dlir.frontends.lsp.outline import Key, Outline, Region, Statement, full_nam
 from dlir.frontends.lsp.tokens import (
     ATTR_ALIAS,
     BLOCK,
-    NUMBER,
     RESOURCES,
     STRING,
     SYMBOL,
@@ -83,18 +82,14 @@ class _Reader(Definitions):
 
     # ------------------------------------------------------------ where statements start
 
-    def _is_first_on_line(self, token: Token) -> bool:
-        text = self.outline.text
-        return not text[text.rfind("\n", 0, token.start) + 1 : token.start].strip()
-
     def _recovers(self, token: Token) -> bool:
         """Whether a statement certainly starts here, so that the brackets open in this region were forgotten."""
-        if self.frames[-1].kind == "region" or not self._is_first_on_line(token):
+        if self.frames[-1].kind == "region" or not self.is_first_on_line(token):
             return False
         following = self.peek().text
         match token.kind:
             case "value":
-                return self._results_end() > 0
+                return self.results_ahead() > 0
             case "word":
                 return (token.text in _KEYWORDS or "." in token.text) and following not in _AFTER_KEY
             case "string":
@@ -102,20 +97,6 @@ class _Reader(Definitions):
             case "block":
                 return following in (":", "(")
         return False
-
-    def _results_end(self) -> int:
-        """How many tokens there are up to the "=" behind a list of results that starts here; 0 if there is none."""
-        distance = 0
-        while self.peek(distance).kind == VALUE:
-            distance += 1
-            if self.peek(distance).text == ":" and self.peek(distance + 1).kind == NUMBER:
-                distance += 2
-            if self.peek(distance).text == "=":
-                return distance
-            if self.peek(distance).text != ",":
-                return 0
-            distance += 1
-        return 0
 
     def _starts(self, token: Token) -> bool:
         """Begin a statement or block at `token`, or close the region, if it is the place for it."""
@@ -130,11 +111,13 @@ class _Reader(Definitions):
             self._end_statement()
             return True
         may_start = self.statement is None or self.previous.text not in _CONTINUES
-        if token.kind == VALUE and (may_start or self._is_first_on_line(token)):
-            count = self._results_end()
+        if token.kind == VALUE and (may_start or self.is_first_on_line(token)):
+            count = self.results_ahead()
             if count:
                 self._results(token, count)
                 return True
+            if self.is_first_on_line(token) and not self._takes_operand():
+                self._begin(token)
         if token.kind in (ATTR_ALIAS, TYPE_ALIAS) and self.peek().text == "=":
             statement = self._begin(token)
             statement.name_start = statement.name_end = token.start
@@ -146,10 +129,16 @@ class _Reader(Definitions):
             return True
         return False
 
+    def _takes_operand(self) -> bool:
+        """Whether a value may come next in the statement in hand."""
+        statement, previous = self.statement, self.previous
+        at_head = statement is not None and (previous.end == statement.name_end or previous.kind == SYMBOL)
+        return at_head or previous.text == ","
+
     def _is_op_name(self, token: Token) -> bool:
         if token.kind == STRING or token.text in _NO_START:
             return token.kind == STRING
-        return self.statement is None or "." in token.text or token.text in _KEYWORDS or self._is_first_on_line(token)
+        return self.statement is None or "." in token.text or token.text in _KEYWORDS or self.is_first_on_line(token)
 
     # ------------------------------------------------------------ statements
 

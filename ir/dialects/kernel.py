@@ -57,7 +57,8 @@ class KernelRegion(Op, name="kernel.region"):
             raise DlirError(f"has outs = {self['outs']}, but takes {count(len(self.operands), 'operand')}", self.location)
         ins, args = self.ins, only_block(self).args
         if len(ins) != len(args):
-            raise DlirError(f"reads {count(len(ins), 'operand')}, but its block has {count(len(args), 'argument')}", self.location)
+            reads, takes = count(len(ins), "operand"), count(len(args), "argument")
+            raise DlirError(f"reads {reads}, but its block has {takes}", self.location)
         for value, arg in zip(ins, args, strict=True):
             if _extent(value.type) != _extent(arg.type):
                 raise DlirError(f"operand {value.type} does not fit block argument {arg.type}", self.location)

@@ -8,7 +8,15 @@ from typing import Any
 from dlir.ir.errors import Diagnostic, did_you_mean
 from dlir.ir.registry import DIALECTS, dialect_ops, find_op
 from dlir.passes.patterns.conditions import WORDS, ConditionChecker, fits
-from dlir.passes.patterns.schema import ATTRIBUTE_KINDS, Misfit, encode, fit_operands, is_literal, literal
+from dlir.passes.patterns.schema import (
+    ATTRIBUTE_KINDS,
+    Misfit,
+    encode,
+    fit_operands,
+    is_literal,
+    literal,
+    takes_numbers,
+)
 from dlir.passes.patterns.syntax import (
     Absent,
     Anything,
@@ -127,6 +135,8 @@ class _RuleChecker(ConditionChecker):
             for arg in self._fit(app, cls):
                 if isinstance(arg, Rest):
                     self.error(arg, "'...' can only be matched")
+                elif isinstance(arg, Number) and not takes_numbers(cls):
+                    self.error(arg, f"'{app.op}' does not take numbers for its operands")
                 else:
                     self._rewrite(arg)
             self._attributes(app, cls, is_match=False)

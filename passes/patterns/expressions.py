@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dlir.ir.core import Value
+from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.patterns.schema import is_literal, literal
 from dlir.passes.patterns.syntax import Call, Capture, Compare, Condition, Expression, Holds, Is, List, Uses, Variable
 from dlir.passes.patterns.vocabulary import ADJECTIVES, FUNCTIONS, Undefined
@@ -87,7 +88,11 @@ def _any(tests: list[Callable[[Any], bool]], found: Any) -> bool:
 
 
 def _has_uses(value: Value, count: int) -> bool:
-    for _ in value.uses:
+    """Whether the elements of `value` are used so many times; a use of nothing but its shape does not count."""
+    for use in value.uses:
+        owner = use.owner
+        if isinstance(owner, Primitive) and use.index in owner.shape_operands():
+            continue
         count -= 1
         if count < 0:
             return False

@@ -7,6 +7,7 @@ from typing import Any
 
 from dlir.ir.attributes import Attribute
 from dlir.ir.errors import did_you_mean
+from dlir.ir.op import Op
 from dlir.ir.registry import find_op
 from dlir.ir.schema import AttributeSpec, Schema
 from dlir.ir.types import (
@@ -73,6 +74,11 @@ def op_class(app: App) -> Any:
     found = find_op(app.op)
     assert found is not None
     return found
+
+
+def takes_numbers(cls: Any) -> bool:
+    """Whether the builder of an op makes constants of Python numbers."""
+    return cls.prepare.__func__ is not Op.prepare.__func__  # type: ignore[attr-defined]
 
 
 def fit_operands(app: App, schema: Schema) -> list[Any]:

@@ -31,7 +31,9 @@ def check(theme: str, entries: list[str]) -> None:
     if os.environ.get("DLIR_UPDATE_GOLDEN"):
         path.write_text(found, encoding="utf-8")
     wanted = path.read_text(encoding="utf-8")
-    assert found == wanted, "\n".join(difflib.unified_diff(wanted.split("\n"), found.split("\n"), "golden", "now", lineterm=""))
+    assert found == wanted, "\n".join(
+        difflib.unified_diff(wanted.split("\n"), found.split("\n"), "golden", "now", lineterm="")
+    )
 
 
 def parts(theme: str) -> list[str]:

@@ -13,6 +13,10 @@ from dlir.frontends.lsp.document import Document
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
+#: Texts that are right.
+FILES = sorted([*(ROOT / "examples").glob("*.dlir"), *(ROOT / "tests" / "golden").glob("*.dlir")])
+FILES = [path for path in FILES if not any(word in path.read_text() for word in ("expected-error", "// -----", "RUN: not"))]
+
 #: A module with a variable, two functions, a block and a kernel.
 PROGRAM = """\
 // A small network.
@@ -87,7 +91,9 @@ class Editor:
 
     def change(self, uri: str, version: int, text: str) -> None:
         """Replace the text."""
-        self.notify("textDocument/didChange", textDocument={"uri": uri, "version": version}, contentChanges=[{"text": text}])
+        self.notify(
+            "textDocument/didChange", textDocument={"uri": uri, "version": version}, contentChanges=[{"text": text}]
+        )
 
     def ask(self, method: str, uri: str, line: int, character: int, **params: Any) -> Any:
         """A request about a place in a text."""

@@ -61,7 +61,7 @@ class AttributeActions(DictionaryActions):
             return found
         if "." in name[0]:
             return OpaqueAttr(name[0])
-        hint = did_you_mean(name[0], self.attribute_aliases)
+        hint = did_you_mean(name[0], self.attribute_aliases) or "an alias is defined before it is used: #name = value"
         self.token_error(name, f"unknown attribute alias '{name[0]}'", hint=hint)
         return POISON_ATTRIBUTE
 

@@ -187,13 +187,24 @@ class RegionActions(AttributeActions):
         outer = next((f for f in reversed(self.frames) if name in f.values and f is not frame), None)
         if outer is not None:
             message = f"'%{name}' is defined outside an op that is isolated from above"
-            hint = "pass it as an operand, and use the block's argument for it"
-            self._use_error(forward, message, self.definition_notes(outer.values[name]), hint)
+            advice = "pass it as an operand, and use the block's argument for it"
+            self._use_error(forward, message, self.definition_notes(outer.values[name]), advice)
             return
         hint = did_you_mean(name, frame.values)
         if hint is not None:
             hint = hint.replace("'", "'%", 1)
-        self._use_error(forward, f"'%{name}' is not defined", [], hint)
+        self._use_error(forward, f"'%{name}' is not defined", self._other_definition(name, forward.offset), hint)
+
+    def _other_definition(self, name: str, used_at: int) -> list[Note]:
+        """A value called `name` that is not visible at the use, found in the text; only for the first few mistakes."""
+        if len(self.diagnostics) > 20:
+            return []
+        defined = re.compile(rf"(?<![\w$])%{re.escape(name)}(?:\s*=(?!=)|:(?=\s))", re.ASCII)
+        found = defined.search(self.source.text, 0, used_at)
+        if found is None or "//" in self.source.text[self.source.text.rfind("\n", 0, found.start()) + 1 : found.start()]:
+            return []
+        message = f"a '%{name}' is defined here, in a region that has ended before the use"
+        return [Note(message, self.source.location(found.start(), found.start() + len(name) + 1))]
 
     def _check_blocks(self, frame: Frame) -> None:
         for name, (block, start) in (frame.blocks or {}).items():

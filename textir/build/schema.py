@@ -172,7 +172,7 @@ def _coerced(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> Attribu
     found = spec.coerce(attribute)
     if found is None:
         message = f"attribute '{spec.name}' of '{info.name}' must be {_kind(spec)}, got {_short(attribute)}"
-        raise OpProblem(message, attribute=spec.name, hint=_how_to_write(spec, attribute))
+        raise OpProblem(message, attribute=spec.name, hint=_how_to_write(info, spec, attribute))
     if spec.kind == "a scalar type" and isinstance(found.value, ShapedType):
         message = f"attribute '{spec.name}' of '{info.name}' must be a scalar type, got {found}"
         raise OpProblem(message, attribute=spec.name, hint=f"did you mean {found.value.dtype}?")
@@ -184,10 +184,13 @@ def _coerced(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> Attribu
     return found
 
 
-def _how_to_write(spec: AttributeSpec, attribute: Attribute) -> str | None:
+def _how_to_write(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> str | None:
     """How an attribute of the right kind is written, where that is a small change."""
     if spec.kind == "a list of integers" and isinstance(attribute, IntegerAttr):
         return f"a list stands in brackets: [{attribute.value}]"
+    words = getattr(info.cls, "predicates", ())
+    if spec.name == "predicate" and isinstance(attribute, StringAttr) and attribute.value in words:
+        return f"it is written as in MLIR's generic form, by its number: {words.index(attribute.value)} : i64"
     if spec.kind == "dense elements":
         return "data is written with its type: dense<[1.0, 2.0]> : tensor<2xf32>"
     if spec.kind == "a bool":

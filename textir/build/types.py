@@ -113,7 +113,8 @@ class TypeActions(Actions):
             return found
         if "." in name[0]:
             return OpaqueType(name[0][1:])
-        self.token_error(name, f"unknown type alias '{name[0]}'", hint=did_you_mean(name[0], self.type_aliases))
+        hint = did_you_mean(name[0], self.type_aliases) or "an alias is defined before it is used: !name = type"
+        self.token_error(name, f"unknown type alias '{name[0]}'", hint=hint)
         return POISON
 
     def opaque_type(self, name: Token, end: int) -> Type:

@@ -30,7 +30,7 @@ class Dense(Layer, name="nn.dense"):
         inputs, outputs = w.shape
         if not fits(x.shape[-1], inputs):
             hint = "put nn.flatten before it" if x.rank > 2 else None
-            raise InferError(f"{x} has {x.shape[-1]} features, but w {w} takes {inputs}", hint=hint)
+            raise InferError(f"x {x} has {x.shape[-1]} features, but w {w} takes {inputs}", hint=hint)
         need_vector("bias", bias, outputs, f"the outputs of w {w}")
         return x.with_shape((*x.shape[:-1], outputs))
 

@@ -31,10 +31,10 @@ def difference(found: Any, wanted: Any, ignores: Collection[str], on_the_way: It
     one, two = _wide(found), _wide(wanted)
     with np.errstate(all="ignore"):
         equal = one == two
-        if "signed zero" not in ignores:
-            equal &= np.signbit(one) == np.signbit(two)
         if "rounding" in ignores:
             equal |= np.abs(one - two) <= ROUNDING * eps * _scale([*on_the_way, found, wanted])
+        if "signed zero" not in ignores:
+            equal &= (np.signbit(one) == np.signbit(two)) | (one != two)
     equal |= np.isnan(one) & np.isnan(two)
     return None if equal.all() else ~equal
 

@@ -12,7 +12,15 @@ from dlir.ir.types import I1, ScalarType, TensorType
 from dlir.passes.patterns.expressions import compile_expression
 from dlir.passes.patterns.proof.inputs import DTYPES, random_input
 from dlir.passes.patterns.proof.maker import Build, Maker, Unfit
-from dlir.passes.patterns.schema import ATTRIBUTE_KINDS, fit_operands, given_attributes, is_literal, literal, op_class
+from dlir.passes.patterns.schema import (
+    ATTRIBUTE_KINDS,
+    fit_operands,
+    given_attributes,
+    is_literal,
+    literal,
+    op_class,
+    takes_numbers,
+)
 from dlir.passes.patterns.syntax import Anything, App, Call, Capture, Is, Number, Rest, Rule, Variable, walk
 from dlir.passes.patterns.vocabulary import ADJECTIVES, Undefined
 
@@ -47,12 +55,12 @@ class _FromRule:
         operands: list[Any] = []
         for spec, group in zip(schema.operands, fit_operands(app, schema), strict=True):
             if isinstance(group, tuple):
-                some = [value for term in group for value in self._several(term)]
+                some = [value for term in group for value in self._several(term, cls)]
                 operands += some if spec.spread else [tuple(some)]
             elif isinstance(group, Rest):
                 operands.append(self._leaf(None, spec) if spec.kind == "one" or self.maker.chance(0.3) else None)
             else:
-                operands.append(None if group is None else self._term(group, spec))
+                operands.append(None if group is None else self._term(group, spec, cls))
         results = self._build(app, operands)
         for name, value in zip(app.names, results):
             self.names[f"%{name}"] = value
@@ -77,17 +85,17 @@ class _FromRule:
             return found if isinstance(found, tuple) else (found,)
         raise Unfit
 
-    def _several(self, term: Any) -> list[Value]:
+    def _several(self, term: Any, cls: Any) -> list[Value]:
         if isinstance(term, Rest):
             return [self._leaf(None, None) for _ in range(int(self.maker.rng.integers(3)))]
-        return [self._term(term, None)]
+        return [self._term(term, None, cls)]
 
-    def _term(self, term: Any, spec: Any) -> Any:
+    def _term(self, term: Any, spec: Any, cls: Any) -> Any:
         match term:
             case App():
                 return self._app(term)
             case Number():
-                return self._number(term, spec)
+                return self._number(term, spec, cls)
             case Variable(name=name):
                 if name == "_" or f"%{name}" not in self.names:
                     value = self._leaf(None if name == "_" else name, spec)
@@ -96,10 +104,11 @@ class _FromRule:
                 return self.names[f"%{name}"]
         raise TypeError(term)
 
-    def _number(self, term: Number, spec: Any) -> Any:
+    def _number(self, term: Number, spec: Any, cls: Any) -> Any:
         """A number for the builder to take in, or a constant of its own."""
         maker = self.maker
-        if (term.name is None and maker.chance(0.4)) or not _is_tensor(spec):
+        may_be_plain = term.name is None and takes_numbers(cls)
+        if may_be_plain and (maker.chance(0.4) or not _is_tensor(spec)):
             return term.value
         dtype = I1 if isinstance(term.value, bool) else maker.dtype
         value = maker.constant(term.value, dtype)

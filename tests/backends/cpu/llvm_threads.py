@@ -1,21 +1,23 @@
-"""Threads that run LLVM IR step by step, in any interleaving: the ground of test_interleavings.py.
+"""LLVM IR run step by step, so that threads can be interleaved in any way: see interleavings.py.
 
-Only what parallel_for.ll is written in is understood.  A step is one access to memory that other threads see, together
-with the arithmetic after it up to the next one.  It depends on nothing but the thread's own state and the one value
-accessed, so every step is computed once.
+What parallel_for.ll is written in is understood, no more.  A step is one access to memory that other threads see,
+together with the arithmetic after it up to the next one.  It depends on nothing but the thread's own state and the one
+value accessed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# Registers of a frame, by name.
 Registers = dict[str, Any]
-# A thread: its frames, innermost last, each (function, position, live registers); empty when it has ended.
-Frames = tuple[tuple[str, int, tuple[Any, ...]], ...]
+# A call under way: the function, the position in it, and its live registers, by name or in the order of `live`.
+Active = tuple[str, int, Registers]
+Frame = tuple[str, int, tuple[Any, ...]]
+# A thread, its innermost frame last; empty when it has ended.
+Frames = tuple[Frame, ...]
 
 _OPERAND = re.compile(r"[%@][\w.]+|-?\d+|null")
 _GLOBAL = re.compile(r"(@[\w.]+) = internal global (?:\[.*\]|\w+) (\S+?)(?:,|$)")
@@ -35,12 +37,16 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {
     "slt": lambda a, b: a < b,
     "sgt": lambda a, b: a > b,
 }
+ACCESSES = ("load", "store", "atomicrmw", "cmpxchg")
 ORDERINGS = ("monotonic", "acquire", "release", "acq_rel", "seq_cst")
 
 
 @dataclass(slots=True)
 class Instruction:
-    """One line: `result = opcode operands`; `targets` are labels, `bits` the width of its operands."""
+    """One line: `result = opcode operands`, with the positions of its labels and the width of its operands.
+
+    `detail` is what the opcode leaves open: the arithmetic, the comparison, the callee; for `br`, where its block begins.
+    """
 
     opcode: str
     result: str
@@ -166,9 +172,9 @@ class Threads:
         name, position, _ = thread[-1]
         instruction = self._functions[name].body[position]
         registers = self._registers(thread[-1])
-        values = [registers.get(x, x) if isinstance(x, str) else x for x in instruction.operands]
+        values = _values(instruction.operands, registers)
         places = [x for x in instruction.operands if isinstance(x, str) and x.startswith("@")]
-        # An external may have its place in a register, or name it by a number.
+        # The place is a global, or what a register holds.
         return Access(str(places[0] if places else values[0]), instruction, values)
 
     def step(self, thread: Frames, old: Any) -> tuple[Frames, Any] | None:
@@ -178,13 +184,11 @@ class Threads:
         if done is None:
             return None
         new, result = done
-        stack = [(name, position, self._registers(frame)) for frame in thread for name, position, _ in [frame]]
-        name, position, registers = stack[-1]
-        registers[access.instruction.result] = result
-        stack[-1] = (name, position + 1, registers)
+        stack = [(frame[0], frame[1], self._registers(frame)) for frame in thread]
+        _return_to(stack, access.instruction.result, result)
         return self._advance(stack), new
 
-    def _registers(self, frame: tuple[str, int, tuple[Any, ...]]) -> Registers:
+    def _registers(self, frame: Frame) -> Registers:
         name, position, values = frame
         return dict(zip(self._functions[name].body[position].live, values))
 
@@ -201,43 +205,47 @@ class Threads:
             return (operands[2] if same else old), same
         return self._externals[instruction.detail](old, *operands[1:])
 
-    def _advance(self, stack: list[tuple[str, int, Registers]]) -> Frames:
+    def _advance(self, stack: list[Active]) -> Frames:
         """Run what only the thread itself can see, up to its next access or its end."""
         while stack:
-            name, position, registers = stack.pop()
-            body = self._functions[name].body
-            while True:
-                found = body[position]
-                if found.opcode == "ret":
-                    result = registers.get(found.operands[0], found.operands[0]) if found.operands else None
-                    if stack:
-                        caller, at, outer = stack.pop()
-                        outer[self._functions[caller].body[at].result] = result
-                        stack.append((caller, at + 1, outer))
-                    break
-                callee = registers.get(found.detail, found.detail) if found.opcode == "call" else ""
-                if callee in self._functions:
-                    inner = self._functions[callee]
-                    values = [registers.get(x, x) if isinstance(x, str) else x for x in found.operands]
-                    stack += [(name, position, registers), (callee, 0, dict(zip(inner.parameters, values)))]
-                    break
-                if found.opcode in ("load", "store", "atomicrmw", "cmpxchg") or callee in self._externals:
-                    return _frozen(self._functions, [*stack, (name, position, registers)])
-                position = _compute(body, position, registers)
+            name, position, registers = stack[-1]
+            found = self._functions[name].body[position]
+            callee = registers.get(found.detail, found.detail) if found.opcode == "call" else ""
+            values = _values(found.operands, registers)
+            if found.opcode in ACCESSES or callee in self._externals:
+                return tuple(self._frozen(active) for active in stack)
+            if found.opcode == "ret":
+                stack.pop()
+                if stack:
+                    call = self._functions[stack[-1][0]].body[stack[-1][1]]
+                    _return_to(stack, call.result, values[0] if values else None)
+            elif callee in self._functions:
+                stack.append((callee, 0, dict(zip(self._functions[callee].parameters, values))))
+            else:
+                following = _compute(self._functions[name].body, position, registers)
+                stack[-1] = name, following, registers
         return ()
 
+    def _frozen(self, active: Active) -> Frame:
+        name, position, registers = active
+        return name, position, tuple(registers.get(live) for live in self._functions[name].body[position].live)
 
-def _frozen(functions: dict[str, Function], stack: Iterable[tuple[str, int, Registers]]) -> Frames:
-    return tuple(
-        (name, position, tuple(registers.get(register) for register in functions[name].body[position].live))
-        for name, position, registers in stack
-    )
+
+def _return_to(stack: list[Active], register: str, result: Any) -> None:
+    """Go on after the instruction at which the innermost frame stands; it gives `result`."""
+    name, position, registers = stack[-1]
+    registers[register] = result
+    stack[-1] = name, position + 1, registers
+
+
+def _values(operands: Sequence[Any], registers: Mapping[str, Any]) -> list[Any]:
+    return [registers.get(operand, operand) for operand in operands]
 
 
 def _compute(body: list[Instruction], position: int, registers: Registers) -> int:
     """Execute an instruction on registers alone; the position of the next one."""
     found = body[position]
-    values = [registers.get(x, x) if isinstance(x, str) else x for x in found.operands]
+    values = _values(found.operands, registers)
     if found.opcode == "br":
         target = found.targets[0 if not values or values[0] else 1]
         block = int(found.detail)
@@ -245,7 +253,7 @@ def _compute(body: list[Instruction], position: int, registers: Registers) -> in
         while body[target].opcode == "phi":
             phi = body[target]
             source = phi.operands[phi.targets.index(block)]
-            phis.append((phi.result, registers.get(source, source) if isinstance(source, str) else source))
+            phis.append((phi.result, registers.get(source, source)))
             target += 1
         registers.update(phis)
         return target

@@ -4,11 +4,14 @@ import gc
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from dlir.backends.cpu.buffers import MAX_IDLE_ARENAS, ArenaPool, ResultPool
+
+needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 
 F32 = np.dtype(np.float32)
 LARGE = (256, 1024)  # 1 MiB
@@ -151,7 +154,55 @@ def test_threads_never_share_a_result(pool):
     assert not wrong
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_idle_memory_is_bounded_with_threads():
+    pool = ResultPool(max_idle_bytes=1 << 20)
+
+    def work(number):
+        for turn in range(300):
+            results = [pool.empty((20_000 * (1 + (number + turn + k) % 5),), F32) for k in range(3)]
+            assert len({address(result) for result in results}) == 3
+            del results
+
+    with ThreadPoolExecutor(4) as workers:
+        list(workers.map(work, range(4)))
+    assert 0 < pool.idle_bytes <= 1 << 20
+
+
+def test_views_of_the_base_are_views(pool):
+    result = pool.empty(LARGE, F32)
+    place, part = address(result), result.base[1:]
+    del result
+    assert pool.idle_bytes == 0
+    del part
+    assert address(pool.empty(LARGE, F32)) == place
+
+
+@needs_fork
+def test_forked_child_never_waits_for_threads_that_it_lacks(run_script):
+    script = """
+import signal, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+sys.setswitchinterval(1e-6)
+pool = ResultPool()
+def work():
+    while True:
+        pool.empty((1 << 15,), F32)
+for _ in range(3):
+    threading.Thread(target=work, daemon=True).start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(5)
+        pool.empty((1 << 15,), F32)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] != 0:
+        os._exit(1)
+os._exit(0)
+"""
+    assert run_script(script, "test_buffers").returncode == 0
+
+
+@needs_fork
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_forked_child_writes_into_its_own_copy(pool):
     result = pool.empty(LARGE, F32)

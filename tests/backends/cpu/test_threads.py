@@ -3,7 +3,6 @@
 import ctypes
 import os
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -101,6 +100,7 @@ print(len(set(ids.tolist())))
 
 def test_one_thread_means_no_workers(run_script):
     script = """
+import threading
 ids = np.zeros(4, np.int64)
 loop("note_all")(ids, ids.size)
 print(len(set(ids.tolist())), threading.active_count())
@@ -140,7 +140,7 @@ time.sleep({pause})
 
 def test_interpreter_ends_while_a_daemon_thread_loops(run_script):
     script = """
-import time
+import threading, time
 def forever():
     while True:
         count_all(counts, 100)

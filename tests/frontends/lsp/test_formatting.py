@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from support.editor import PROGRAM
+from support.editor import FILES, PROGRAM, ROOT
 from support.random_text import RandomText
 
 from dlir.frontends.lsp.document import Document
@@ -16,9 +14,6 @@ from dlir.ir.traversal import difference
 from dlir.passes.manager import PassManager
 from dlir.passes.pipelines import pipeline_for
 from dlir.textir import parse, parse_file, to_text
-
-ROOT = Path(__file__).resolve().parents[3]
-FILES = sorted([*(ROOT / "examples").glob("*.dlir"), *(ROOT / "tests" / "golden").glob("*.dlir")])
 
 MESSY = """\
 // top
@@ -103,8 +98,11 @@ def test_random_texts_keep_their_meaning_and_their_comments():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_our_own_files_are_formatted(path):
-    assert formatted(Document(path.read_text())) == path.read_text()
+def test_files_keep_their_meaning_and_their_comments(path):
+    text = path.read_text()
+    new = formatted(Document(text))
+    assert difference(parse(text), parse(new)) is None
+    assert comments(new) == comments(text) and formatted(Document(new)) == new
 
 
 def test_the_edit_touches_only_what_differs():

@@ -32,8 +32,12 @@ def applied(text: str, edits: list[dict]) -> str:
     """The text after the edits of an answer, whose columns must be those of characters."""
     lines = text.splitlines(keepends=True)
     starts = [sum(map(len, lines[:number])) for number in range(len(lines) + 1)]
-    for edit in sorted(edits, key=lambda edit: -starts[edit["range"]["start"]["line"]] - edit["range"]["start"]["character"]):
-        start, end = (starts[edit["range"][side]["line"]] + edit["range"][side]["character"] for side in ("start", "end"))
+    for edit in sorted(
+        edits, key=lambda edit: -starts[edit["range"]["start"]["line"]] - edit["range"]["start"]["character"]
+    ):
+        start, end = (
+            starts[edit["range"][side]["line"]] + edit["range"][side]["character"] for side in ("start", "end")
+        )
         text = text[:start] + edit["newText"] + text[end:]
     return text
 

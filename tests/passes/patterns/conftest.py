@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlir.ir.op import Op, Tensor
+from dlir.ir.op import InferError, Op, Tensor
 from dlir.ir.verifier import verified
 from dlir.passes.patterns import parse_patterns
 from dlir.passes.rewriter import rewrite
@@ -21,6 +21,8 @@ class DivMod(Op, name="rules_test.divmod"):
 
     @staticmethod
     def infer(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        if a is not b:
+            raise InferError(f"got {a} and {b}")
         return a, a
 
     @staticmethod

@@ -148,6 +148,7 @@ match nd.neg(%x)#0 rewrite %x                               ^nd.neg(%x)#0 -> a r
 match nd.neg(%x) rewrite %x ignores zeros                   ^pattern @a -> a rule cannot ignore 'zeros' | signed zero
 match nd.neg(%x) rewrite nd.add(%x, %one = 1)               ^1 -> a number needs no name here
 match nd.neg(%x) rewrite nd.add(%x = nd.relu(%x), 1)        ^nd.relu(%x) -> '%x' is the name of something else
+match nd.neg(%x) rewrite rules_test.divmod(%x, 1)#0         ^1)#0 -> 'rules_test.divmod' does not take numbers
 match nd.neg(%x) rewrite none                               ^none -> unexpected 'none'
 """
 

@@ -28,7 +28,12 @@ def test_the_brief_example_matches_either_way_round(apply):
 
 @pytest.mark.parametrize(
     "change",
-    [("nd.div 1.0", "nd.div 2.0"), ("nd.neg %x", "nd.abs %x"), ("nd.add 1.0", "nd.add -1.0"), ("nd.div 1.0, %d", "nd.div %d, 1.0")],
+    [
+        ("nd.div 1.0", "nd.div 2.0"),
+        ("nd.neg %x", "nd.abs %x"),
+        ("nd.add 1.0", "nd.add -1.0"),
+        ("nd.div 1.0, %d", "nd.div %d, 1.0"),
+    ],
 )
 def test_what_only_looks_alike_stays(apply, change):
     body = "%n = nd.neg %x\n%e = nd.exp %n\n%d = nd.add 1.0, %e\n%s = nd.div 1.0, %d\nreturn %s"
@@ -189,7 +194,9 @@ def test_any_number_of_operands(apply):
         body = f"%s = rules_test.sums {', '.join(['%x', '%y', '%x', '%y'][:count])}\nreturn %s"
         assert (apply(one, body)[0] == "%s = nd.add %x, %y") is (count == 2)
         assert (apply(open_end, body)[0] == "%s = nd.add %x, %y") is (count >= 2)
-    made = apply("pattern @a { match nd.sub(%a, %b) rewrite rules_test.sums(%a, %b, %a) }", "%s = nd.sub %x, %y\nreturn %s")
+    made = apply(
+        "pattern @a { match nd.sub(%a, %b) rewrite rules_test.sums(%a, %b, %a) }", "%s = nd.sub %x, %y\nreturn %s"
+    )
     assert made[0] == "%s = rules_test.sums %x, %y, %x"
 
 
@@ -334,7 +341,9 @@ def test_a_name_for_a_new_op_is_made_once(apply):
 def test_a_rewrite_that_does_not_fit_names_the_rule(program):
     body = "%n = nd.neg %x\nreturn %n"
     misfit = parse_patterns("pattern @my_rule { match nd.neg(%x) rewrite nd.transpose(%x) {perm = [1, 0]} }", "my.dlir")
-    with pytest.raises(DlirError, match=r"pattern 'my-rule' cannot make its rewrite of this 'nd.neg': 'nd.transpose'") as found:
+    with pytest.raises(
+        DlirError, match=r"pattern 'my-rule' cannot make its rewrite of this 'nd.neg': 'nd.transpose'"
+    ) as found:
         rewrite(program(body), misfit)
     diagnostic = found.value.diagnostics[0]
     assert diagnostic.location.line == 2 and diagnostic.notes[0].location.file == "my.dlir"

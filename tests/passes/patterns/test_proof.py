@@ -5,15 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dlir.ir.builder import at_end
 from dlir.ir.ops import nd
+from dlir.ir.types import F32
 from dlir.passes.patterns import parse_patterns
 from dlir.passes.patterns.proof import check_patterns, prove, prove_all
 from dlir.passes.patterns.proof.compare import difference
+from dlir.passes.patterns.proof.examples import example_of
+from dlir.passes.patterns.proof.inputs import random_input
+from dlir.passes.patterns.proof.maker import Maker
 from dlir.passes.rewriter import pattern
 
 PLANTED = {
     "match nd.add(%x, 0.0) rewrite %x": "0.0 becomes -0.0",
-    "match nd.mul(%_, 0) rewrite 0": "nan becomes 0.0",
+    "match nd.mul(%_, 0) rewrite 0": "becomes 0.0",
     "match nd.sub(%x, %x) rewrite 0": "nan becomes 0.0",
     "match nd.div(%x, %x) rewrite 1.0": "nan becomes 1.0",
     "match nd.sub(0.0, %x) rewrite nd.neg(%x)": "0.0 becomes -0.0",
@@ -28,7 +33,7 @@ PLANTED = {
     "match nd.div(%x, 3.0) rewrite nd.mul(%x, 0.3333333333333333)": "becomes",
     "match nd.sum(nd.sum(%x) {axes = $a}) {axes = $b} rewrite nd.sum(%x) {axes = $a} where $b is not none": "in place of",
     "match nd.cast(nd.cast(%x) {dtype = _}) {dtype = $d} rewrite nd.cast(%x) {dtype = $d}": "becomes",
-    "match nd.transpose(nd.transpose(%x) {perm = $p}) {perm = _} rewrite %x where $p is none": "in place of",
+    "match nd.transpose(nd.transpose(%x) {perm = $p}) {perm = _} rewrite %x where $p is none": "in place of|becomes",
     "match nd.slice(%x) {start = $s, stop = _, step = _} rewrite %x where $s == full(rank(%x), 0)": "in place of",
     "match nd.concat(%x, ...) {axis = _} rewrite %x": "in place of",
     "match nd.max(%x) {axes = $a, keepdims = $k} rewrite nd.min(%x) {axes = $a, keepdims = $k}": "becomes",
@@ -56,8 +61,8 @@ RIGHT = [
     "match nd.sub(%x, %x) rewrite 0 ignores nan",
     "match nd.div(%x, %x) rewrite 1 ignores nan",
     "match nd.div(%x, 3.0) rewrite nd.mul(%x, 0.3333333333333333) ignores rounding",
-    "match nd.exp(nd.log(nd.abs(%x))) rewrite nd.abs(%x) ignores rounding",
-    "match nd.log(nd.exp(%x)) rewrite %x ignores rounding, inf",
+    "match nd.exp(nd.log(nd.abs(%x))) rewrite nd.abs(%x) ignores rounding, inf",
+    "match nd.log(nd.exp(%x)) rewrite %x ignores rounding, inf, signed zero",
     "match nd.matmul(nd.transpose(%a), %b) rewrite nd.matmul(%a, %b) {transpose_a = true} where rank(%a) == 2 ignores rounding",
     "match nd.sum(nd.neg(%x)) {axes = $a, keepdims = $k} rewrite nd.neg(nd.sum(%x) {axes = $a, keepdims = $k}) "
     "ignores signed zero",
@@ -89,7 +94,9 @@ def test_ignoring_one_thing_does_not_excuse_another():
 
 def test_a_refusal_tells_what_where_and_how(tmp_path):
     path = tmp_path / "my.dlir"
-    path.write_text("pattern @fine { match nd.neg(nd.neg(%x)) rewrite %x }\n\npattern @off { match nd.add(%x, 0.0) rewrite %x }\n")
+    path.write_text(
+        "pattern @fine { match nd.neg(nd.neg(%x)) rewrite %x }\n\npattern @off { match nd.add(%x, 0.0) rewrite %x }\n"
+    )
     sources: dict[str, str] = {}
     report = check_patterns(path, sources=sources)
     assert not report.ok and sources[str(path)].startswith("pattern")
@@ -105,8 +112,11 @@ def test_a_refusal_tells_what_where_and_how(tmp_path):
     assert "%1 = nd.add %x" in problem.notes[1].message
 
 
-def test_a_rule_that_matches_nothing_cannot_be_checked():
-    (found,) = parse_patterns("pattern @never { match nd.neg(%x) rewrite %x where type(%x) is float, type(%x) is integer }")
+def test_a_rule_that_matches_nothing_cannot_be_checked(monkeypatch):
+    monkeypatch.setattr("dlir.passes.patterns.proof.trial.TRIES", 500)
+    (found,) = parse_patterns(
+        "pattern @never { match nd.neg(%x) rewrite %x where type(%x) is float, type(%x) is integer }"
+    )
     verdict = prove(found)
     assert "cannot be checked: 0 programs" in verdict.problem.message
 
@@ -127,31 +137,19 @@ def test_the_same_seed_finds_the_same():
 
 def test_programs_hold_the_shapes_and_numbers_that_break_rules():
     """What a rule is tried on: rank 0, extents 0 and 1, dynamic dimensions, and every special number."""
-    from dlir.passes.patterns.proof.inputs import MODES, random_input
-
     shapes, rng = set(), np.random.default_rng(0)
     (found,) = parse_patterns("pattern @a { match nd.neg(nd.neg(%x)) rewrite %x where type(%x) is f32 }")
-    from dlir.ir.builder import at_end
-    from dlir.passes.patterns.proof.examples import example_of
-    from dlir.passes.patterns.proof.maker import Maker
-
     for _ in range(300):
         maker = Maker(rng)
         with at_end(maker.block):
             shapes.add(example_of(found.rule)(maker).shape)
-    assert () in shapes and any(0 in s for s in shapes) and any(1 in s for s in shapes) and any(None in s for s in shapes)
-    numbers = np.concatenate([random_input(rng, (64,), maker.dtype, mode) for mode in MODES for _ in range(4)])
-    numbers = numbers.astype(np.float32) if numbers.dtype.kind != "f" else numbers
-    drawn = np.concatenate([random_input(rng, (500,), found_dtype(), "special")])
+    assert (
+        () in shapes and any(0 in s for s in shapes) and any(1 in s for s in shapes) and any(None in s for s in shapes)
+    )
+    drawn = random_input(rng, (500,), F32, "special")
     assert np.isnan(drawn).any() and np.isposinf(drawn).any() and np.isneginf(drawn).any()
     assert ((drawn == 0) & np.signbit(drawn)).any() and ((drawn == 0) & ~np.signbit(drawn)).any()
     assert np.finfo(np.float32).max in drawn and np.finfo(np.float32).smallest_subnormal in drawn
-
-
-def found_dtype():
-    from dlir.ir.types import F32
-
-    return F32
 
 
 def test_comparison_is_of_bits_but_for_nan():

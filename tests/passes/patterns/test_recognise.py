@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from support.buffers import make_function
 
-from dlir.ir.dialects.decompose import Decomposed, decompose_op
 from dlir.ir.builder import before
+from dlir.ir.dialects.decompose import Decomposed, decompose_op
 from dlir.ir.ops import nd
 from dlir.ir.types import BF16, F16, F32, F64, TensorType
 from dlir.ir.verifier import verified
@@ -95,7 +95,7 @@ def test_two_axes_are_no_softmax():
     assert "nd.softmax" not in recognised([tensor(3, 4)], body)
 
 
-@pytest.mark.parametrize(("scaled", "biased", "flip"), itertools.product([False, True], repeat=3))
+@pytest.mark.parametrize(("scaled", "biased", "flip"), list(itertools.product([False, True], repeat=3)))
 def test_layer_norm_with_and_without_its_parts(scaled, biased, flip):
     def body(x, scale, bias):
         centred = nd.sub(x, nd.mean(x, axes=(-1,), keepdims=True))

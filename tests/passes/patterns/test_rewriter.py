@@ -53,7 +53,10 @@ def test_a_loop_is_found_soon_in_a_large_program(program):
     module = program("\n".join([*lines, "%n = nd.neg %v3999\nreturn %n"]))
     start = time.process_time()
     with pytest.raises(DlirError, match="pattern 'flip' matches what it makes"):
-        rewrite(module, parse_patterns("pattern @flip { match nd.neg(%x) rewrite nd.neg(nd.abs(nd.neg(%x))) where rank(%x) == 1 }"))
+        rewrite(
+            module,
+            parse_patterns("pattern @flip { match nd.neg(%x) rewrite nd.neg(nd.abs(nd.neg(%x))) where rank(%x) == 1 }"),
+        )
     assert time.process_time() - start < 60  # 64 firings an op would be a quarter of a million
 
 

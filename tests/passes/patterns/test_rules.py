@@ -43,7 +43,7 @@ def test_no_two_rules_have_one_name():
 
 
 def _folded(maker) -> Value:
-    makers = [nd.add, nd.sub, nd.mul, nd.maximum]
+    makers = [nd.add, nd.mul, nd.maximum, nd.equal]
     return maker.pick(makers)(maker.constant(maker.pick([0.0, -0.0, 1.5, 3]), shape=()), maker.constant(2, shape=()))
 
 
@@ -104,7 +104,9 @@ def test_a_text_that_was_changed_is_read(monkeypatch):
 def test_lark_is_not_needed_for_the_own_rules(repo_root):
     import subprocess
 
-    code = "import dlir.passes.canonicalize as c, sys; c.canonical_rules(c.Operation('a.b')); print('lark' in sys.modules)"
+    code = (
+        "import dlir.passes.canonicalize as c, sys; c.canonical_rules(c.Operation('a.b')); print('lark' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "False", done.stderr
 
