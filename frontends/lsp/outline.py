@@ -61,12 +61,11 @@ class Definition:
 
 @dataclass(slots=True)
 class Key:
-    """An entry of an op's attribute dictionary; its value is text[value_start:value_end], empty for a unit."""
+    """An entry of an op's attribute dictionary; `value_end` is the end of its value, or of a unit's name."""
 
     name: str
     start: int
     end: int
-    value_start: int
     value_end: int
 
 

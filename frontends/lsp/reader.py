@@ -278,10 +278,10 @@ class _Reader(Definitions):
         statement, before = self.statement, self.previous.text
         if statement is not None and before in ("{", "<{", ",") and token.kind in (WORD, STRING):
             name = string_value(token.text) if token.kind == STRING else token.text
-            self.key = Key(name, token.start, token.end, token.end, token.end)
+            self.key = Key(name, token.start, token.end, token.end)
             statement.keys.append(self.key)
         elif token.text == "=" and self.key is not None:
-            self.key.value_start = self.key.value_end = token.end
+            self.key.value_end = token.end
         elif before == "=" and self.key is not None and self.key.name == "sym_name" and token.kind == STRING:
             place = self.occurrence(outline.SYMBOL, string_value(token.text), token.start + 1, token.end - 1)
             if statement is not None:

@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 #: Texts that are right.
 FILES = sorted([*(ROOT / "examples").glob("*.dlir"), *(ROOT / "tests" / "golden").glob("*.dlir")])
-FILES = [path for path in FILES if not any(word in path.read_text() for word in ("expected-error", "// -----", "RUN: not"))]
+FILES = [
+    path for path in FILES if not any(word in path.read_text() for word in ("expected-error", "// -----", "RUN: not"))
+]
 
 #: A module with a variable, two functions, a block and a kernel.
 PROGRAM = """\

@@ -52,7 +52,7 @@ def test_it_says_what_it_can_do(editor):
 
 
 def test_diagnostics_come_and_go_with_the_text(editor):
-    uri = "file:///tmp/wrong.dlir"
+    uri = "file:///texts/wrong.dlir"
     bad = "func.func @f(%x: tensor<4xf32>) -> tensor<4xf32> {\n  %y = nd.expp %x\n  %y = nd.exp %z\n  return %y\n}\n"
     first, second, third = editor.open(uri, bad)
     assert first["range"] == text_range(1, 7, 14) and first["severity"] == 1 and first["source"] == "dlir"
@@ -70,7 +70,7 @@ def test_diagnostics_come_and_go_with_the_text(editor):
 
 
 def test_questions_about_places(editor):
-    uri = "file:///tmp/net.dlir"
+    uri = "file:///texts/net.dlir"
     assert editor.open(uri, PROGRAM) == []
     shown = editor.ask("hover", uri, 6, 5)
     assert "%h : tensor<2x3xf32>" in shown["contents"]["value"] and shown["range"] == text_range(6, 4, 6)
@@ -86,7 +86,7 @@ def test_questions_about_places(editor):
 
 
 def test_rename_and_its_refusals(editor):
-    uri = "file:///tmp/rename.dlir"
+    uri = "file:///texts/rename.dlir"
     editor.open(uri, PROGRAM)
     prepared = editor.ask("prepareRename", uri, 7, 20)
     assert prepared == {"range": text_range(7, 20, 25), "placeholder": "scale"}
@@ -98,7 +98,7 @@ def test_rename_and_its_refusals(editor):
 
 
 def test_completion_carries_its_edit(editor):
-    uri = "file:///tmp/completion.dlir"
+    uri = "file:///texts/completion.dlir"
     text = PROGRAM.replace("%s = nd.mul %x, %two", "%s = nd.mu")
     editor.open(uri, text)
     items = editor.ask("completion", uri, 12, 14)
@@ -108,7 +108,7 @@ def test_completion_carries_its_edit(editor):
 
 
 def test_formatting(editor):
-    uri = "file:///tmp/format.dlir"
+    uri = "file:///texts/format.dlir"
     text = PROGRAM.replace("    %w = state.read @w\n", "  %w   =state.read @w // kept\n")
     editor.open(uri, text)
     options = {"tabSize": 2, "insertSpaces": True}
@@ -123,7 +123,7 @@ def test_formatting(editor):
 
 
 def test_columns_are_utf16_code_units(editor):
-    uri = "file:///tmp/astral.dlir"
+    uri = "file:///texts/astral.dlir"
     assert editor.open(uri, ASTRAL) == []
     column = ASTRAL.index("%y") + 2
     assert editor.ask("definition", uri, 1, 9) == {"uri": uri, "range": text_range(0, column, column + 2)}
