@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -229,7 +230,7 @@ def mlp(threads: int, sizes: tuple[int, ...] = (784, 512, 512, 10), batch: int =
     """Three dense layers, ReLU between them."""
     rng = np.random.default_rng(0)
     x = {"x": rng.standard_normal((batch, sizes[0]), dtype=F32)}
-    for number, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for number, (n, m) in enumerate(pairwise(sizes)):
         x[f"w{number}"] = (rng.standard_normal((n, m)) / np.sqrt(n)).astype(F32)
         x[f"b{number}"] = rng.standard_normal(m, dtype=F32)
 

@@ -119,7 +119,9 @@ def digits_start() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as cache:
         env = {**os.environ, "DLIR_CACHE_DIR": cache}
         command = [sys.executable, "-c", START, str(ROOT / "examples" / "digits.dlir")]
-        seconds = [json.loads(subprocess.run(command, env=env, check=True, capture_output=True).stdout) for _ in range(6)]
+        seconds = [
+            json.loads(subprocess.run(command, env=env, check=True, capture_output=True).stdout) for _ in range(6)
+        ]
     record["cold"] = seconds[0]
     record["warm"] = min(seconds[1:])
     for name, value in record.items():

@@ -24,7 +24,9 @@ class Times:
         return statistics.median(self.samples)
 
 
-def interleaved(calls: dict[str, Callable[[], object]], seconds: float, least: int = 5, inner: int = 1) -> dict[str, Times]:
+def interleaved(
+    calls: dict[str, Callable[[], object]], seconds: float, least: int = 5, inner: int = 1
+) -> dict[str, Times]:
     """Call each contestant in turn until `seconds` have passed and each ran `least` times; `inner` calls a sample."""
     for call in calls.values():
         call()

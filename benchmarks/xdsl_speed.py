@@ -25,7 +25,9 @@ def blocks(count: int) -> str:
     """One function of many blocks, each with an op and a branch."""
     lines = []
     for i in range(count // 2):
-        lines.append(f'    %v{i} = "arith.addi"(%x, %x) <{{overflowFlags = #arith.overflow<none>}}> : (i32, i32) -> i32')
+        lines.append(
+            f'    %v{i} = "arith.addi"(%x, %x) <{{overflowFlags = #arith.overflow<none>}}> : (i32, i32) -> i32'
+        )
         lines.append(f'    "cf.br"()[^b{i}] : () -> ()\n  ^b{i}:')
     body = "\n".join(lines) + '\n    "func.return"(%x) : (i32) -> ()'
     head = '"builtin.module"() ({\n  "func.func"() <{function_type = (i32) -> i32, sym_name = "main"}> ({\n  ^bb0(%x: i32):\n'

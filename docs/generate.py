@@ -1,7 +1,7 @@
 """Writes what follows from the code: the reference pages of dialects and passes, and the builder functions' types.
 
-    python docs/generate.py            write docs/dialects/*.md, docs/passes.md, docs/tour.md and ir/ops.pyi
-    python docs/generate.py --check    say which of them are out of date; exit code 1 if any is
+python docs/generate.py            write docs/dialects/*.md, docs/passes.md, docs/tour.md and ir/ops.pyi
+python docs/generate.py --check    say which of them are out of date; exit code 1 if any is
 """
 
 from __future__ import annotations

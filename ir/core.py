@@ -331,7 +331,9 @@ class Operation:
     def walk(self) -> Iterator[Operation]:
         """This op and all inside, outer before inner, in program order; the op in hand may be erased or moved."""
         yield self
-        stack = [op for region in reversed(self.regions) for block in reversed(region.blocks) for op in block.reversed_ops]
+        stack = [
+            op for region in reversed(self.regions) for block in reversed(region.blocks) for op in block.reversed_ops
+        ]
         while stack:
             op = stack.pop()
             yield op

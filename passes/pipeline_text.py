@@ -155,7 +155,9 @@ def _value(what: str, item: Any, hint: Any, text: str | None) -> Any:
     choices = item.metadata.get("choices", ())
     if hint is str:
         if choices and text not in choices:
-            raise DlirError(f"{what} must be one of {', '.join(choices)}; got '{text}'", hint=did_you_mean(text, choices))
+            raise DlirError(
+                f"{what} must be one of {', '.join(choices)}; got '{text}'", hint=did_you_mean(text, choices)
+            )
         return text
     try:
         value = hint(text)
@@ -168,5 +170,3 @@ def _value(what: str, item: Any, hint: Any, text: str | None) -> Any:
     if most is not None and value > most:
         raise DlirError(f"{what} must be at most {most}, got {text}")
     return value
-
-

@@ -97,17 +97,21 @@ class _Rewriting:
                 self._erase(op)
                 self.fired["dead"] += 1
                 continue
-            for item in self.by_op.get(op.name, ()):
-                if self._fire(item, op):
-                    break
+            candidates = self.by_op.get(op.name)
+            if candidates:
+                self._try(candidates, op)
         return self.fired
 
-    def _fire(self, item: Pattern, op: Operation) -> bool:
+    def _try(self, candidates: Sequence[Pattern], op: Operation) -> None:
+        """Replace `op` by what the first pattern that matches gives for it."""
         previous = op.previous
         with before(op):
-            replacement = item.apply(op)
-        if replacement is None:
-            return False
+            for item in candidates:
+                replacement = item.apply(op)
+                if replacement is not None:
+                    break
+            else:
+                return
         values = [replacement] if isinstance(replacement, Value) else list(replacement)
         if [value.type for value in values] != list(op.result_types):
             _refuse(item, op, values)
@@ -121,7 +125,6 @@ class _Rewriting:
             self.chains[new] = chain
             new = new.previous
         op.replace_by(values)
-        return True
 
     def _erase(self, op: Operation) -> None:
         values = op.operands

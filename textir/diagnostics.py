@@ -75,7 +75,8 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        char if char.isprintable() else " " if char == "\t" else char if char == "\n" else _escape(char) for char in text
+        char if char.isprintable() else " " if char == "\t" else char if char == "\n" else _escape(char)
+        for char in text
     )
 
 

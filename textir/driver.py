@@ -37,9 +37,7 @@ class Driver:
         self.actions: list[dict[str, int]] = tables["actions"]
         self.gotos: list[dict[str, int]] = tables["gotos"]
         self.defaults = [default_rule(row) for row in self.actions]
-        self.rules = [
-            (size, origin, action, _picker(size, parts)) for origin, action, size, parts in tables["rules"]
-        ]
+        self.rules = [(size, origin, action, _picker(size, parts)) for origin, action, size, parts in tables["rules"]]
         left_out = () if short_cuts else tables["short_cuts"]
         self.terminals = {name: regex for name, regex in tables["terminals"] if name not in left_out}
         self._skip: str = tables["skip"]

@@ -51,9 +51,7 @@ def make_tables(grammar: str) -> dict[str, Any]:
                 actions[-1][symbol] = ~rules[argument]
             else:
                 (actions if symbol in names or symbol == "$END" else gotos)[-1][symbol] = numbers[argument]
-    ordered = sorted(
-        parser.terminals, key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name)
-    )
+    ordered = sorted(parser.terminals, key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name))
     ignored = "|".join(f"(?>{parser.get_terminal(name).pattern.to_regexp()})" for name in parser.ignore_tokens)
     tables = {
         "digest": digest(grammar),

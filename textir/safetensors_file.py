@@ -149,12 +149,18 @@ def write_tensors(
     position = 0
     for name, array in zip(tensors, arrays):
         end = position + array.nbytes
-        header[name] = {"dtype": _code(name, array), "shape": list(tensors[name].shape), "data_offsets": [position, end]}
+        header[name] = {
+            "dtype": _code(name, array),
+            "shape": list(tensors[name].shape),
+            "data_offsets": [position, end],
+        }
         position = end
     text = json.dumps(header, separators=(",", ":")).encode()
     # The data start at a multiple of 64 bytes, so that mapped arrays are aligned for vector loads.
     text += b" " * (-(8 + len(text)) % 64)
-    atomic_write(path, [struct.pack("<Q", len(text)) + text, *(array.reshape(-1).view(np.uint8).data for array in arrays)])
+    atomic_write(
+        path, [struct.pack("<Q", len(text)) + text, *(array.reshape(-1).view(np.uint8).data for array in arrays)]
+    )
 
 
 def _code(name: str, array: np.ndarray) -> str:

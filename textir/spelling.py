@@ -106,7 +106,10 @@ def func_head(op: Operation, names: Names, loc: Callable[[Any], str]) -> str | N
         return None
     blocks = op.regions[0].blocks
     if blocks:
-        inputs = [f"%{names.value(arg)}: {arg.type}{extra}{loc(arg.location)}" for arg, extra in zip(blocks[0].args, arguments)]
+        inputs = [
+            f"%{names.value(arg)}: {arg.type}{extra}{loc(arg.location)}"
+            for arg, extra in zip(blocks[0].args, arguments)
+        ]
     else:
         inputs = [f"{input}{extra}" for input, extra in zip(type.inputs, arguments)]
     head = "func.func " + (f"{visibility.value} " if visibility is not None else "")

@@ -134,7 +134,9 @@ class _Recovery:
 
     def _expected(self) -> set[str]:
         row = self.driver.actions[self.stack[-1]]
-        return {name for name in row if name in self.driver.terminals or name == "$END" if self._accepts(self.stack, name)}
+        return {
+            name for name in row if name in self.driver.terminals or name == "$END" if self._accepts(self.stack, name)
+        }
 
     def _diagnostic(self, offset: int) -> Diagnostic:
         found = _CULPRIT.match(self.text, offset)

@@ -69,7 +69,7 @@ class WeightStore:
         if name in self._blobs:
             return _from_blob(name, self._blobs[name], type, location)
         if self.file is None:
-            hint = f"name their file in the module, module attributes {{{WEIGHTS} = \"file.safetensors\"}}"
+            hint = f'name their file in the module, module attributes {{{WEIGHTS} = "file.safetensors"}}'
             raise DlirError(f"no weights are given for '{name}'", location, hint=hint)
         if self._open is None:
             self._open = self._opened()

@@ -33,7 +33,7 @@ def to_dot(module: Operation) -> str:
     for value, user in edges:
         source = names.get(value.owner if value.defining_op is not None else value)
         if source is not None:
-            lines.append(f'  {source} -> {names[user]} [label={_quoted(str(value.type))}, fontsize=9];')
+            lines.append(f"  {source} -> {names[user]} [label={_quoted(str(value.type))}, fontsize=9];")
     return "\n".join([*lines, "}"]) + "\n"
 
 

@@ -87,7 +87,9 @@ def from_specs(specs: Sequence[str], names: Sequence[str], types: Sequence[Tenso
     given: dict[str, str] = {}
     for spec in specs:
         head, equals, rest = spec.partition("=")
-        name = head.lstrip("%") if equals and not head.startswith("@") else next((n for n in names if n not in given), "")
+        name = (
+            head.lstrip("%") if equals and not head.startswith("@") else next((n for n in names if n not in given), "")
+        )
         if name not in names:
             hint = did_you_mean(name, names) or f"inputs: {', '.join(names) or 'none'}"
             raise DlirError(f"the function has no input '{name or spec}'", hint=hint)
@@ -120,7 +122,9 @@ def make_array(spec: str, type: TensorType, rng: np.random.Generator, what: str)
         if spec.endswith(".npy"):
             hint = f"a file is written with @: @{spec}"
         example = f"2x2x{type.dtype}:1,2,3,4"
-        raise DlirError(f"cannot read '{spec}' as {what} of {type}", hint=hint or f"write @file.npy, rand, or {example}")
+        raise DlirError(
+            f"cannot read '{spec}' as {what} of {type}", hint=hint or f"write @file.npy, rand, or {example}"
+        )
     shape = tuple(map(int, dims))
     words = numbers.replace(",", " ").split()
     try:

@@ -159,7 +159,9 @@ def example(name: str) -> str:
     cls: Any = find_op(name)
     known = [op for dialect in ("nd", "nn") for op, found in dialect_ops(dialect).items() if hasattr(found, "sample")]
     if cls is None or not hasattr(cls, "sample"):
-        raise DlirError(f"there is no example of '{name}'", hint=did_you_mean(name, known) or "the ops of nd and nn have one")
+        raise DlirError(
+            f"there is no example of '{name}'", hint=did_you_mean(name, known) or "the ops of nd and nn have one"
+        )
     for seed in range(100):  # until the sample has elements, and floats if there are any
         arrays, attributes = cls.sample(np.random.default_rng(seed))
         present = [np.asarray(a) for a in arrays if a is not None]

@@ -94,7 +94,9 @@ class Report:
         from dlir.ir.types import TensorType, dtype_from_numpy
 
         if len(outputs) > 1 or len(specs) > len(outputs[0]):
-            raise DlirError(f"--expect is given {len(specs)} times, but there are {len(outputs[0])} results of one batch")
+            raise DlirError(
+                f"--expect is given {len(specs)} times, but there are {len(outputs[0])} results of one batch"
+            )
         wanted = []
         for position, (spec, array) in enumerate(zip(specs, outputs[0], strict=False)):
             type = TensorType(array.shape, dtype_from_numpy(array.dtype))
@@ -107,7 +109,9 @@ class Report:
         for number, (batch, wanted_batch) in enumerate(zip(outputs, wanted, strict=True)):
             for position, (got, want) in enumerate(zip(batch, wanted_batch, strict=True)):
                 if got.shape != want.shape or got.dtype != want.dtype:
-                    self.line("MISMATCH", f"{bad}: result {position} is {got.dtype}{got.shape}, not {want.dtype}{want.shape}")
+                    self.line(
+                        "MISMATCH", f"{bad}: result {position} is {got.dtype}{got.shape}, not {want.dtype}{want.shape}"
+                    )
                     return False
                 close = np.isclose(got, want, rtol=self.rtol, atol=self.atol, equal_nan=True)
                 if not close.all():

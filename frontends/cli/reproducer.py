@@ -16,7 +16,9 @@ DEFAULT = "dlir-reproducer.dlir"
 def write_reproducer(path: str, text: str, pipeline: str, error: Exception) -> None:
     """Write the module's own text and the pipeline to file `path`."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    head = f'// dlir-opt reproducer: -p "{pipeline}"\n// {reason}\n// Run it again: dlir-opt --run-reproducer {path}\n\n'
+    head = (
+        f'// dlir-opt reproducer: -p "{pipeline}"\n// {reason}\n// Run it again: dlir-opt --run-reproducer {path}\n\n'
+    )
     atomic_write(path, (head + text).encode())
 
 

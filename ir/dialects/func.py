@@ -134,7 +134,9 @@ class Call(Op, name="func.call"):
         if (self.operand_types, self.result_types) != (callee.type.inputs, callee.type.results):
             called = FunctionType(self.operand_types, self.result_types)
             note = Note(f"'@{callee.symbol}' is defined here", callee.location)
-            raise DlirError(f"calls '@{callee.symbol}' as {called}, but it is {callee.type}", self.location, notes=[note])
+            raise DlirError(
+                f"calls '@{callee.symbol}' as {called}, but it is {callee.type}", self.location, notes=[note]
+            )
 
 
 def find_function(module: Operation, name: str) -> Func:

@@ -54,7 +54,9 @@ class KernelRegion(Op, name="kernel.region"):
 
     def verify(self) -> None:
         if not 0 <= self["outs"] <= len(self.operands):
-            raise DlirError(f"has outs = {self['outs']}, but takes {count(len(self.operands), 'operand')}", self.location)
+            raise DlirError(
+                f"has outs = {self['outs']}, but takes {count(len(self.operands), 'operand')}", self.location
+            )
         ins, args = self.ins, only_block(self).args
         if len(ins) != len(args):
             reads, takes = count(len(ins), "operand"), count(len(args), "argument")

@@ -19,7 +19,7 @@ TEXTS = {
     "unknown dialect": ("%y = nx.add %x, %x\n  return %y", "'nx", ":2:"),
     "unknown type": ("%y = nd.cast %x {dtype = f33} : tensor<4xf33>\n  return %y", "f33", ":2:"),
     "unknown attribute": ("%y = nd.sum %x {axis = [0]}\n  return %x", "no attribute 'axis'", ":2:"),
-    "wrong attribute": ("%y = nn.softmax %x {axis = \"last\"}\n  return %y", "must be an integer", ":2:"),
+    "wrong attribute": ('%y = nn.softmax %x {axis = "last"}\n  return %y', "must be an integer", ":2:"),
     "wrong choice": (
         "%w = nd.constant {value = dense<0.0> : tensor<4x4xf32>}\n"
         "  %m = nd.reshape %x {shape = array<i64: 1, 4>}\n"

@@ -39,7 +39,10 @@ def make_program(cls, seed: int, count: int):
     wanted, results = [], []
     with at_end(function.body):
         for arrays, attributes in samples:
-            operands = [tuple(next(rest) for _ in a) if isinstance(a, tuple | list) else a if a is None else next(rest) for a in arrays]
+            operands = [
+                tuple(next(rest) for _ in a) if isinstance(a, tuple | list) else a if a is None else next(rest)
+                for a in arrays
+            ]
             results.append(cls.build(*operands, **attributes))
             op = results[-1].owner
             with np.errstate(all="ignore"):

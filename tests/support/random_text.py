@@ -20,13 +20,13 @@ class RandomText:
 
     def module(self) -> str:
         """The text of a module."""
-        aliases = "!alias0 = i32\n!alias1 = tensor<4x?xf32>\n#one = 1\n#list = [#one, 2]\n#here = loc(\"h\":1:2)\n"
+        aliases = '!alias0 = i32\n!alias1 = tensor<4x?xf32>\n#one = 1\n#list = [#one, 2]\n#here = loc("h":1:2)\n'
         scope: Scope = [("%x", "tensor<4xf32>"), ("%y", "tensor<0x4xi8>")]
         attributes = self.dictionary(dialect="d.").strip()
         arguments = f"%x: tensor<4xf32> {self.dictionary()}, %y: tensor<0x4xi8>" + self.maybe(' loc("a":1:2)')
         body = self.ops(list(scope), 0)
         head = f"func.func @f({arguments}) -> {self.type(plain=True)}"
-        tail = "#later = loc(callsite(#here at \"late\"))\n"
+        tail = '#later = loc(callsite(#here at "late"))\n'
         return f"{aliases}module @m attributes {attributes} {{ {head} {{ {body} }} {self.ops([], 0)} }}\n{tail}"
 
     # ------------------------------------------------------------ tokens
@@ -82,7 +82,9 @@ class RandomText:
     def attribute(self, depth: int = 0) -> str:
         kind = self.random.randrange(12)
         if kind < 3:
-            return self.pick("0", "1", "-7", "42", "1.0", "-2.5e-3", "1.", "0x1F", "3.0E+10", "7:i8", "1 : i1", "2.5 : f16")
+            return self.pick(
+                "0", "1", "-7", "42", "1.0", "-2.5e-3", "1.", "0x1F", "3.0E+10", "7:i8", "1 : i1", "2.5 : f16"
+            )
         if kind == 3 and depth < 3:
             return "[" + self.listed([self.attribute(depth + 1) for _ in range(self.random.randrange(4))]) + "]"
         if kind == 4 and depth < 3:
@@ -94,11 +96,26 @@ class RandomText:
             *("[1, -2]", "[]", "[ 1,2 ]"),
             *("dense<1> : tensor<2xi8>", "dense<[[1.5, -2.0e3], [3., 0x7F800000]]> : tensor<2x2xf32>"),
             *("dense<true> : tensor<3xi1>", 'dense<"0x0000803F"> : tensor<1xf32>', "dense<[]> : tensor<0xf32>"),
-            *("dense<(1.0, 2.0)> : tensor<2xcomplex<f32>>", 'dense<["a", "b"]> : tensor<2x!d.s>', "dense<> : tensor<0x4xi8>"),
-            *("dense_resource<w> : tensor<4xf32>", 'dense_resource<"w w"> : tensor<i8>', "array<i64>", "array<i64: 1, 2>"),
+            *(
+                "dense<(1.0, 2.0)> : tensor<2xcomplex<f32>>",
+                'dense<["a", "b"]> : tensor<2x!d.s>',
+                "dense<> : tensor<0x4xi8>",
+            ),
+            *(
+                "dense_resource<w> : tensor<4xf32>",
+                'dense_resource<"w w"> : tensor<i8>',
+                "array<i64>",
+                "array<i64: 1, 2>",
+            ),
             *("array<f32: 1.0, 0x7FC00000>", "array<i1: true, false>", "#one", "#list", "#d.a", "#d.a<1>", "#d<a b>"),
             *("#d.conv<[b, f, 0]x[o, i]->[b]>", '#d.a<[1, {x = ">"}], (a)>', "affine_map<(d0)[s0] -> (d0 + s0 * 2)>"),
-            *("affine_set<(d0) : (d0 - 1 >= 0)>", "strided<[?, 1]>", "distinct[0]<unit>", 'loc("f":1:2)', "loc(unknown)"),
+            *(
+                "affine_set<(d0) : (d0 - 1 >= 0)>",
+                "strided<[?, 1]>",
+                "distinct[0]<unit>",
+                'loc("f":1:2)',
+                "loc(unknown)",
+            ),
         )
 
     def dictionary(self, depth: int = 0, dialect: str = "") -> str:
@@ -106,7 +123,9 @@ class RandomText:
         entries = []
         for word in self.random.sample(names, self.random.randrange(4)):
             name = dialect + word if " " not in word else f'"{dialect}{word}"'
-            entries.append(name if self.random.random() < 0.2 else f"{name}{self.blank()}={self.gap()}{self.attribute(depth)}")
+            entries.append(
+                name if self.random.random() < 0.2 else f"{name}{self.blank()}={self.gap()}{self.attribute(depth)}"
+            )
         return " {" + self.gap() + self.listed(entries) + self.gap() + "}"
 
     # ------------------------------------------------------------ operations
@@ -128,7 +147,12 @@ class RandomText:
         location = self.maybe(
             self.pick(
                 *(' loc("f":1:2)', " loc(unknown)", " loc(#later)", ' loc("n"("f":1:2))', ' loc(fused["a", #here])'),
-                *(' loc(callsite("a" at #later))', ' loc("f":1:2 to :9)', ' loc("f":1:2 to 3:4)', ' loc(fused<1>["a"])'),
+                *(
+                    ' loc(callsite("a" at #later))',
+                    ' loc("f":1:2 to :9)',
+                    ' loc("f":1:2 to 3:4)',
+                    ' loc(fused<1>["a"])',
+                ),
             ),
             0.2,
         )
@@ -189,7 +213,15 @@ class RandomText:
             return self.results(scope, types) + text + self.listed(types)
         if kind == 4:
             entries = self.random.sample(
-                ["axes = [1, 2]", "axes = array<i64>", "eps = 1", "eps = 2.5", "count = 3", "flag = true", 'mode = "far"']
+                [
+                    "axes = [1, 2]",
+                    "axes = array<i64>",
+                    "eps = 1",
+                    "eps = 2.5",
+                    "count = 3",
+                    "flag = true",
+                    'mode = "far"',
+                ]
                 + ['label = "x"', "to = f32", "items = [1, @f]", "fast", "d.extra = #one", "to = tensor<4xf32>"],
                 self.random.randrange(4),
             )

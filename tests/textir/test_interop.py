@@ -16,7 +16,11 @@ SAMPLES = (
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_what_jax_prints_is_read_and_printed(shared_data, name):
-    path = shared_data / "stablehlo" / (name.removesuffix("_debug") + ".generic" + "_debug" * name.endswith("_debug") + ".mlir")
+    path = (
+        shared_data
+        / "stablehlo"
+        / (name.removesuffix("_debug") + ".generic" + "_debug" * name.endswith("_debug") + ".mlir")
+    )
     module = parse_file(path).module
     for generic in (False, True):
         for locations in (False, True):
@@ -28,14 +32,20 @@ def test_what_jax_prints_is_read_and_printed(shared_data, name):
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_mlir_reads_it_and_prints_the_same_module(shared_data, mlir_opt, name):
-    path = shared_data / "stablehlo" / (name.removesuffix("_debug") + ".generic" + "_debug" * name.endswith("_debug") + ".mlir")
+    path = (
+        shared_data
+        / "stablehlo"
+        / (name.removesuffix("_debug") + ".generic" + "_debug" * name.endswith("_debug") + ".mlir")
+    )
     module = parse_file(path).module
     printed = mlir_opt(print_module(module, generic=True, locations=True))
     assert difference(module, parse(printed)) is None
 
 
 def test_iree_verifies_stablehlo_and_prints_the_same_modules(shared_data, iree_opt):
-    paths = sorted(path for path in (shared_data / "stablehlo").glob("*.generic*.mlir") if not path.stem.endswith("_debug"))
+    paths = sorted(
+        path for path in (shared_data / "stablehlo").glob("*.generic*.mlir") if not path.stem.endswith("_debug")
+    )
     modules = [parse_file(path).module for path in paths]
     printed = iree_opt.each([print_module(module, generic=True) for module in modules])
     assert len(modules) >= 6
@@ -44,7 +54,11 @@ def test_iree_verifies_stablehlo_and_prints_the_same_modules(shared_data, iree_o
 
 @pytest.mark.parametrize("name", ["conv", "mlp_const", "softmax_debug"])
 def test_xdsl_reads_it(shared_data, xdsl_opt, name):
-    path = shared_data / "stablehlo" / (name.removesuffix("_debug") + ".generic" + "_debug" * name.endswith("_debug") + ".mlir")
+    path = (
+        shared_data
+        / "stablehlo"
+        / (name.removesuffix("_debug") + ".generic" + "_debug" * name.endswith("_debug") + ".mlir")
+    )
     printed = xdsl_opt(print_module(parse_file(path).module, generic=True))
     assert parse(printed).body.first is not None
 

@@ -13,7 +13,15 @@ from dlir.textir import parse
 
 TYPES = [
     *("tensor<4xf32>", "tensor<?x4xf32>", "tensor<i1>", "tensor<0xf16>", "tensor<2x3x4x5xi8>"),
-    *("tensor<4xcomplex<f32>>", "tensor<4xf80>", "tensor<4xi4>", "tensor<4xvector<4xf32>>", "tensor<2xf32, #d.e>", "tensor<4x!d.t>", "tensor<*xf32>"),
+    *(
+        "tensor<4xcomplex<f32>>",
+        "tensor<4xf80>",
+        "tensor<4xi4>",
+        "tensor<4xvector<4xf32>>",
+        "tensor<2xf32, #d.e>",
+        "tensor<4x!d.t>",
+        "tensor<*xf32>",
+    ),
     *("f32", "i1", "index", "memref<4xf32>", "vector<4xf32>", "!d.t", "none", "(() -> ())"),
     "tensor<9000000000x9000000000xf32>",
 ]

@@ -56,7 +56,9 @@ def test_the_pretty_form_is_a_fixed_point():
 
 
 def test_the_generic_form():
-    module = parse('%0 = tst.cast %1 {to = f32, d.x} : (tensor<4xi8>) -> tensor<4xf32>\n%1 = "d.c"() : () -> tensor<4xi8>')
+    module = parse(
+        '%0 = tst.cast %1 {to = f32, d.x} : (tensor<4xi8>) -> tensor<4xf32>\n%1 = "d.c"() : () -> tensor<4xi8>'
+    )
     assert print_module(module, generic=True) == (
         '"builtin.module"() ({\n'
         '  %0 = "tst.cast"(%1) <{to = f32}> {d.x} : (tensor<4xi8>) -> tensor<4xf32>\n'
@@ -103,7 +105,14 @@ def test_equal_hints_are_made_unique_and_stay_so():
         block.append(op)
     module = Module.create(result_types=(), regions=[Region([block])])
     text = to_text(module)
-    assert [line.split(" =")[0].strip() for line in text.splitlines()[1:-1]] == ["%x", "%x_0", "%x_0_0", "%_1a", "%a_b", "%0"]
+    assert [line.split(" =")[0].strip() for line in text.splitlines()[1:-1]] == [
+        "%x",
+        "%x_0",
+        "%x_0_0",
+        "%_1a",
+        "%a_b",
+        "%0",
+    ]
     assert to_text(parse(text)) == text
 
 
@@ -152,7 +161,10 @@ def test_invalid_ir_prints():
 
 
 def test_equal_modules_print_equally_whatever_the_order_of_attributes():
-    one, two = parse('"d.a"() {b = 1, a = {d = 1, c = 2}} : () -> ()'), parse('"d.a"() {a = {c = 2, d = 1}, b = 1} : () -> ()')
+    one, two = (
+        parse('"d.a"() {b = 1, a = {d = 1, c = 2}} : () -> ()'),
+        parse('"d.a"() {a = {c = 2, d = 1}, b = 1} : () -> ()'),
+    )
     assert to_text(one) == to_text(two)
 
 
@@ -164,7 +176,7 @@ def test_an_empty_first_block_is_kept():
 
 
 def test_a_block_that_is_jumped_to_has_a_label():
-    text = 'tst.loop ({\n  tst.jump [^here]\n^here:\n  tst.jump [^here]\n})\ntst.loop ({\n^bb0:\n  tst.jump [^bb0]\n})'
+    text = "tst.loop ({\n  tst.jump [^here]\n^here:\n  tst.jump [^here]\n})\ntst.loop ({\n^bb0:\n  tst.jump [^bb0]\n})"
     assert_round_trip(parse(text))
 
 

@@ -131,9 +131,17 @@ def test_type_and_attribute_aliases():
 
 
 def test_what_stands_in_a_text_of_any_kind_is_kept():
-    kept = '#stablehlo.conv<[b, f, 0, 1]x[o, i, 0, 1]->[b, f, 0, 1]>'
+    kept = "#stablehlo.conv<[b, f, 0, 1]x[o, i, 0, 1]->[b, f, 0, 1]>"
     others = ['#d.x<"a>b", {k = (1)}>', "affine_map<(d0)[s0] -> (d0 + s0)>", "affine_set<(d0) : (d0 - 1 >= 0)>"]
-    for text in [kept, *others, "strided<[?, 1]>", "distinct[0]<unit>", "!d.t<4x8xf32, #l<row>>", '"s" : !d.t', "1 : !d.t"]:
+    for text in [
+        kept,
+        *others,
+        "strided<[?, 1]>",
+        "distinct[0]<unit>",
+        "!d.t<4x8xf32, #l<row>>",
+        '"s" : !d.t',
+        "1 : !d.t",
+    ]:
         (op,) = ops(f'"d.c"() {{a = {text}}} : () -> ()')
         assert to_text(op) == f'"d.c"() {{a = {text}}} : () -> ()'
 
@@ -194,7 +202,9 @@ def test_reading_and_printing_do_not_import_lark():
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": source}).returncode == 0
 
 
-@pytest.mark.parametrize("text", ["func.func @f()", "func @f()", "func.func private @f(i32, tensor<4xf32> {d.a}) -> i32"])
+@pytest.mark.parametrize(
+    "text", ["func.func @f()", "func @f()", "func.func private @f(i32, tensor<4xf32> {d.a}) -> i32"]
+)
 def test_declarations(text):
     (func,) = ops(text)
     assert func.is_declaration and func.symbol == "f"

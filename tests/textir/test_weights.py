@@ -22,7 +22,9 @@ W = np.arange(6, dtype="f4").reshape(2, 3)
 def module_file(folder, weights="w.safetensors", name="w", type="tensor<2x3xf32>", rest=""):
     path = folder / "a.dlir"
     attributes = f' attributes {{dlir.weights = "{weights}"}}' if weights else ""
-    path.write_text(f"module{attributes} {{\n  state.variable @v {{init = dense_resource<{name}> : {type}}}\n}}\n{rest}")
+    path.write_text(
+        f"module{attributes} {{\n  state.variable @v {{init = dense_resource<{name}> : {type}}}\n}}\n{rest}"
+    )
     return path
 
 
@@ -71,7 +73,9 @@ def test_no_weights_at_all(tmp_path):
         parse_file(module_file(tmp_path, weights=None)).weights("w")
 
 
-@pytest.mark.parametrize("path", ["/etc/w.safetensors", "../w.safetensors", "a/../../w.safetensors", "link/w.safetensors"])
+@pytest.mark.parametrize(
+    "path", ["/etc/w.safetensors", "../w.safetensors", "a/../../w.safetensors", "link/w.safetensors"]
+)
 def test_the_module_names_only_files_in_its_folder(tmp_path, path):
     folder = tmp_path / "inner"
     folder.mkdir()
@@ -111,7 +115,9 @@ def test_blobs_are_printed(tmp_path, mlir_opt):
     np.testing.assert_array_equal(parse_file(tmp_path / "a.dlir").weights("w"), W)
 
 
-@pytest.mark.parametrize("text", ["", "0x", "0x04000000", "0x0400", "0x03000000" + "00" * 24, "0xZZ000000" + "00" * 24, "abc"])
+@pytest.mark.parametrize(
+    "text", ["", "0x", "0x04000000", "0x0400", "0x03000000" + "00" * 24, "0xZZ000000" + "00" * 24, "abc"]
+)
 def test_blobs_that_are_not_what_the_type_says(tmp_path, text):
     parsed = parse_file(module_file(tmp_path, None, rest=with_blob(text)))
     with pytest.raises(DlirError, match="the blob 'w' cannot be used"):
@@ -137,7 +143,9 @@ def test_every_dtype_as_the_reference_library_has_it(tmp_path):
 
 def test_small_floats(tmp_path):
     values = np.array([0.5, -2, 96], "f4")
-    tensors = {str(kind): values.astype(kind) for kind in (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)}
+    tensors = {
+        str(kind): values.astype(kind) for kind in (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
+    }
     write_tensors(tmp_path / "w", tensors)
     for name, found in read_tensors(tmp_path / "w").items():
         np.testing.assert_array_equal(found, tensors[name], strict=True)

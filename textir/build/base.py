@@ -39,9 +39,7 @@ class Actions:
         #: Parses text[start:end] by another rule of the grammar; set by the parser that drives the actions.
         self.subparse: Callable[[str, int, int], Any]
 
-    def error(
-        self, start: int, end: int, message: str, *, notes: Iterable[Note] = (), hint: str | None = None
-    ) -> None:
+    def error(self, start: int, end: int, message: str, *, notes: Iterable[Note] = (), hint: str | None = None) -> None:
         """Report a mistake at text[start:end], unless the op in hand has one already."""
         if len(self.diagnostics) == self._reported:
             place = self.source.location(start, max(end, start + 1))

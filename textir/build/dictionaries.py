@@ -96,5 +96,7 @@ class DictionaryActions(NumberActions):
         """Two dictionaries as one."""
         if first is None or second is None:
             return first or second
-        items = [(name, start + base, found) for entries, base in (first, second) for name, start, found in entries.items]
+        items = [
+            (name, start + base, found) for entries, base in (first, second) for name, start, found in entries.items
+        ]
         return self._entries(items), 0

@@ -77,7 +77,9 @@ class LocationActions(TypeActions):
         depth = 1 + max(depth for depth, _, _ in known)
         count = 1 + sum(count for _, count, _ in known)
         if depth > MAX_NESTING or count > MAX_PARTS:
-            self.token_error(token, f"a location has more than {MAX_PARTS} parts or is nested more than {MAX_NESTING} deep")
+            self.token_error(
+                token, f"a location has more than {MAX_PARTS} parts or is nested more than {MAX_NESTING} deep"
+            )
             return UNKNOWN
         made: Location
         if any(part.__class__ is PendingLoc for part in parts):

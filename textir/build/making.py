@@ -105,9 +105,7 @@ class MakingActions(RegionActions):
         """Put something in the place of an op that is wrong; its results may be used without further complaints."""
         if declared is None:
             declared = (POISON,) * sum(count for _, count in _result_names(head.results))
-        self.add(
-            UNKNOWN_OP, head.start, head.results, head.operands, declared, {}, regions, head.successors, location
-        )
+        self.add(UNKNOWN_OP, head.start, head.results, head.operands, declared, {}, regions, head.successors, location)
 
     # ------------------------------------------------------------ diagnostics
 
@@ -135,5 +133,3 @@ def _result_names(token: Token | None) -> list[tuple[str, int]]:
         return []
     counts = [(match[1], match[2] or "1") for match in _RESULTS.finditer(token[0]) if match[1]]
     return [(name, int(count) if len(count) <= 5 else _MAX_RESULTS) for name, count in counts]
-
-

@@ -201,7 +201,10 @@ class RegionActions(AttributeActions):
             return []
         defined = re.compile(rf"(?<![\w$])%{re.escape(name)}(?:\s*=(?!=)|:(?=\s))", re.ASCII)
         found = defined.search(self.source.text, 0, used_at)
-        if found is None or "//" in self.source.text[self.source.text.rfind("\n", 0, found.start()) + 1 : found.start()]:
+        if (
+            found is None
+            or "//" in self.source.text[self.source.text.rfind("\n", 0, found.start()) + 1 : found.start()]
+        ):
             return []
         message = f"a '%{name}' is defined here, in a region that has ended before the use"
         return [Note(message, self.source.location(found.start(), found.start() + len(name) + 1))]
@@ -274,5 +277,3 @@ def _poisoned(name: str) -> Value:
     value = ForwardValue(name, 0)
     value.type = POISON
     return value
-
-

@@ -104,7 +104,7 @@ def unknown_dialect(name: str) -> OpProblem:
     """The problem of an op in the pretty form whose dialect is not known."""
     dialect = name.partition(".")[0]
     hint = did_you_mean(dialect, DIALECTS) or _elsewhere(name)
-    hint = hint or f"an op of a dialect that is not loaded is written in the generic form: \"{name}\"(...)"
+    hint = hint or f'an op of a dialect that is not loaded is written in the generic form: "{name}"(...)'
     return OpProblem(f"unknown dialect '{dialect}'", hint=hint)
 
 
@@ -209,7 +209,9 @@ def _typed_resource(attribute: Any, attributes: dict[str, Attribute]) -> Attribu
     """A dense_resource without a type, with the one that the op's ``type`` attribute states."""
     type = attributes.get("type")
     if not isinstance(type, TypeAttr):
-        message = f"dense_resource<{attribute.name}> needs a type, as in dense_resource<{attribute.name}> : tensor<4xf32>"
+        message = (
+            f"dense_resource<{attribute.name}> needs a type, as in dense_resource<{attribute.name}> : tensor<4xf32>"
+        )
         raise OpProblem(message)
     return DenseResourceAttr(attribute.name, type.value)
 
@@ -268,7 +270,9 @@ def prepared(info: OpInfo, operands: list[Value], attributes: dict[str, Attribut
     assert info.schema is not None
     specs = info.schema.attributes
     try:
-        groups = cls.prepare(groups, {name: _plain(specs[name], attributes[name]) for name in attributes if name in specs})
+        groups = cls.prepare(
+            groups, {name: _plain(specs[name], attributes[name]) for name in attributes if name in specs}
+        )
     except DlirError as error:
         raise _from_error(info, error) from None
     if info.needs_segments:

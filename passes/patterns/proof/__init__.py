@@ -5,7 +5,7 @@ far as its conditions allow; inputs hold NaN, infinities, both zeros, subnormals
 a rule says that it ignores is left out of inputs and comparison, and nothing else is.
 """
 
-from dlir.passes.patterns.proof.trial import check_patterns, prove, prove_all
 from dlir.passes.patterns.proof.report import Report, Verdict
+from dlir.passes.patterns.proof.trial import check_patterns, prove, prove_all
 
 __all__ = ["Report", "Verdict", "check_patterns", "prove", "prove_all"]
