@@ -1,11 +1,11 @@
 # Written by docs/generate.py from the op classes.
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from dlir.ir.attributes import Attribute
-from dlir.ir.core import Operation, Value
+from dlir.ir.core import Block, Operation, Region, Value
 from dlir.ir.location import Location
 from dlir.ir.types import FunctionType, ScalarType, TensorType, Type
 

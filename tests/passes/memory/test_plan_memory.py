@@ -62,7 +62,7 @@ module {
     return
   }
 }
-"""  # noqa: E501
+"""
 
 
 def plan(module, donate=()):
