@@ -93,7 +93,7 @@ def measure(case: Case, seconds: float) -> dict[str, Any]:
 START = """
 import sys, time, json
 import numpy, llvmlite.binding, lark
-import dlir.backends.compiler, dlir.backends.cpu.backend, dlir.textir, dlir.frontends.cli.inputs
+import dlir.backends.compiler, dlir.backends.cpu.backend, dlir.textir, dlir.frontends.cli.inputs, dlir.passes.patterns
 from dlir.ir.registry import DIALECTS, load_dialect
 from dlir.passes.manager import PASSES, find_pass
 for name in DIALECTS: load_dialect(name)

@@ -78,6 +78,7 @@ PASSES = Table(
         "canonicalize": "dlir.passes.canonicalize",
         "cse": "dlir.passes.cse",
         "dce": "dlir.passes.dce",
+        "recognise": "dlir.passes.recognise",
         "fuse": "dlir.passes.fuse",
         "schedule": "dlir.passes.schedule",
         "bufferize": "dlir.passes.bufferize",

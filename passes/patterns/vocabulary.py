@@ -22,13 +22,12 @@ class Undefined(Exception):
     """A question that has no answer here."""
 
 
-#: What an expression may stand for; ``any`` is the value of an attribute whose kind is not known.
-KINDS = ("value", "type", "integer", "number", "list", "bool", "text", "any")
-
-
 @dataclass(frozen=True, slots=True)
 class Function:
-    """One function: the kinds of its arguments and of its result, its meaning, and a line of help."""
+    """One function: the kinds of its arguments and of its result, its meaning, and a line of help.
+
+    A kind is value, type, integer, number, list, bool or text; ``any`` is an attribute whose kind is not known.
+    """
 
     params: tuple[str, ...]
     result: str
