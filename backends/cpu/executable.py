@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any
@@ -16,12 +16,9 @@ from dlir.backends.cpu.jit import Library
 from dlir.backends.cpu.llvm_types import static_shape
 from dlir.backends.cpu.native_call import Argument, EntryPoint, make_call
 from dlir.backends.executable import Signature, numpy_dtype
-from dlir.ir.attributes import DenseElementsAttr, DenseResourceAttr
+from dlir.backends.global_arrays import Weights, global_array
 from dlir.ir.dialects.memref import Global
 from dlir.ir.errors import DlirError
-
-#: Gives the array of a ``dense_resource`` by its name.
-Weights = Callable[[str], Any]
 
 #: A call that touches fewer bytes is over before another thread could make use of the GIL.
 GIL_BYTES = 256 << 10
@@ -44,7 +41,7 @@ class Executable:
         self.signature = signature
         #: The arrays of the globals, by name; what is not constant may change with each call.  The code has their
         #: addresses: they can be written to, but not replaced.
-        self.globals = MappingProxyType({op["sym_name"]: _global_array(op, weights) for op in emitted.globals})
+        self.globals = MappingProxyType({op["sym_name"]: _global_memory(op, weights) for op in emitted.globals})
         writes_globals = any(not op["constant"] for op in emitted.globals)
         # Reentrant: a signal handler may make a call of its own between the steps of one.
         self._turn: AbstractContextManager[Any] = threading.RLock() if writes_globals else nullcontext()
@@ -175,22 +172,9 @@ def _contiguous(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array if array.dtype is dtype else array.view(dtype)
 
 
-def _global_array(op: Global, weights: Weights | None) -> np.ndarray:
+def _global_memory(op: Global, weights: Weights | None) -> np.ndarray:
     """The memory of a global: its first value, copied if calls may write to it."""
-    type_, value = op["type"], op["initial_value"]
-    dtype = numpy_dtype(type_)
-    if isinstance(value, DenseResourceAttr):
-        if weights is None:
-            raise DlirError(
-                f"'@{op['sym_name']}' needs the array '{value.name}', but there are no weights", op.location
-            )
-        array = np.asarray(weights(value.name))
-    elif isinstance(value, DenseElementsAttr):
-        array = value.value
-    else:
-        array = np.zeros(type_.shape, dtype)
-    if array.shape != type_.shape or array.dtype != dtype:
-        raise DlirError(f"'@{op['sym_name']}' is {type_}, but its array is {array.dtype} {array.shape}", op.location)
+    array, dtype = global_array(op, weights), numpy_dtype(op["type"])
     return _contiguous(array, dtype) if op["constant"] else np.array(array, dtype, order="C")
 
 
