@@ -17,7 +17,7 @@ import numpy as np
 
 from dlir.ir.location import Location, quote
 from dlir.ir.spelling import element_speller, round_to, spell_elements, spell_float, spell_key, spell_symbol
-from dlir.ir.types import F64, I1, I64, FloatType, ScalarType, TensorType, Type, dtype_from_numpy
+from dlir.ir.types import F64, I1, I64, FloatType, TensorType, Type, dtype_from_numpy
 
 
 class Attribute:
@@ -398,8 +398,3 @@ def spell_entry(name: str, item: Attribute) -> str:
     """One entry of an attribute dictionary: ``name = value``, or just the name of a unit attribute."""
     key = spell_key(name)
     return key if isinstance(item, UnitAttr) else f"{key} = {item}"
-
-
-def is_scalar(type: Any) -> bool:
-    """Whether `type` is a scalar type."""
-    return isinstance(type, ScalarType)

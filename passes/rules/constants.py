@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -18,15 +17,6 @@ def elements_of(value: Value) -> DenseElementsAttr | None:
     op = defined_by(value, "nd.constant")
     found = op.attributes["value"] if op is not None else None
     return found if isinstance(found, DenseElementsAttr) else None
-
-
-def is_splat_of(value: Value, number: float) -> bool:
-    """Whether every element of `value` is the constant `number`; 0.0 and -0.0 are different."""
-    found = elements_of(value)
-    if found is None or not found.is_splat:
-        return False
-    element = found.array[()]
-    return bool(element == number) and math.copysign(1, float(element)) == math.copysign(1, number)
 
 
 def constant(array: np.ndarray, type: Any) -> Value:

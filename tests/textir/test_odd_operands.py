@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 
 import pytest
 
 from dlir.ir.errors import DlirError
+from dlir.ir.location import file_location
 from dlir.ir.registry import DIALECTS, dialect_ops
 from dlir.textir import parse
 
@@ -42,10 +42,17 @@ def odd_line(name: str, names: list[str], count: int, choose: random.Random) -> 
 @pytest.mark.parametrize("dialect", [dialect for dialect in DIALECTS if dialect not in ("builtin", "func")])
 def test_odd_operands(dialect):
     choose = random.Random(0)
+    refused = 0
     for name, cls in dialect_ops(dialect).items():
         schema = cls.schema()
         names = list(schema.attributes)
         lines = [odd_line(name, names, len(schema.operands), choose) for _ in range(80)]
         lines += [f"{name} {', '.join([f'%v{n}'] * len(schema.operands))}\n" for n in range(len(TYPES))]
-        with contextlib.suppress(DlirError):
-            parse(SOURCES + "".join(lines))
+        try:
+            parse(SOURCES + "".join(lines), "odd.dlir")
+        except DlirError as error:
+            refused += 1
+            for diagnostic in error.diagnostics:
+                place = file_location(diagnostic.location)
+                assert diagnostic.message and place is not None and place.file == "odd.dlir", name
+    assert refused, "nothing was odd enough"
