@@ -1,16 +1,19 @@
-"""The first values of ``memref.global``: from the text, or from a file of weights."""
+"""The first values of ``memref.global``: from the text, from a file of weights, or computed by an initialiser."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dlir.backends.executable import numpy_dtype, spell_array
 from dlir.ir.attributes import DenseElementsAttr, DenseResourceAttr
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.memref import Global
 from dlir.ir.errors import DlirError
+from dlir.ir.initializers import initializers_for
 
 #: Gives the array of a ``dense_resource`` by its name.
 Weights = Callable[[str], Any]
@@ -37,3 +40,18 @@ def global_array(op: Global, weights: Weights | None) -> np.ndarray:
         raise DlirError(f"'@{op['sym_name']}' is {type_}, but its array is {found}", op.location)
     # Not ascontiguousarray, which makes an array of rank 0 one of rank 1.
     return array if array.flags.c_contiguous else array.copy()
+
+
+def initialized_arrays(
+    module: Module, function: Func, compute: Callable[[Func, Mapping[str, Any]], Sequence[Any]]
+) -> dict[str, Any]:
+    """The variables that initialisers compute for `function` of a bufferised module, by name.
+
+    `compute` runs an initialiser, given the variables that earlier ones have computed, and returns new arrays, one for each
+    of its results.
+    """
+    found: dict[str, Any] = {}
+    for item in initializers_for(module, function):
+        arrays = compute(item.function, found)
+        found.update(zip([op["sym_name"] for op in item.variables], arrays, strict=True))
+    return found

@@ -12,7 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from networks import Net, gpt2_block, jax_ops, lenet, resnet18, torch_ops
 
+from dlir.backends.compiler import compile_module
 from dlir.frontends.symbolic import Variable, compile, nd, nn
 
 Call = Callable[[], Any]
@@ -41,24 +43,40 @@ def optional(name: str) -> Any:
         return None
 
 
-def onnx_session(nodes: list[Any], inputs: dict[str, np.ndarray], threads: int, shape: tuple[int, ...]) -> Any:
-    """An onnxruntime session for a list of ONNX nodes whose last output is ``y``; None without the packages."""
+def onnx_session(
+    nodes: list[Any],
+    inputs: dict[str, np.ndarray],
+    threads: int,
+    shape: tuple[int, ...],
+    weights: dict[str, np.ndarray] | None = None,
+) -> Any:
+    """An onnxruntime session for a list of ONNX nodes whose last output is ``y``; None without the packages.
+
+    `weights` become initialisers, which onnxruntime may lay out as it likes.
+    """
     ort, onnx = optional("onnxruntime"), optional("onnx")
     if ort is None or onnx is None:
         return None
     h, kind = onnx.helper, onnx.TensorProto.FLOAT
     values = [h.make_tensor_value_info(name, kind, list(array.shape)) for name, array in inputs.items()]
-    graph = h.make_graph(nodes, "case", values, [h.make_tensor_value_info("y", kind, list(shape))])
-    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 17)], ir_version=9)
+    arrays = [onnx.numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
+    graph = h.make_graph(nodes, "case", values, [h.make_tensor_value_info("y", kind, list(shape))], arrays)
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 20)], ir_version=10)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def add_onnx(case: Case, nodes: list[Any], inputs: dict[str, np.ndarray], threads: int) -> None:
+def add_onnx(
+    case: Case,
+    nodes: list[Any],
+    inputs: dict[str, np.ndarray],
+    threads: int,
+    weights: dict[str, np.ndarray] | None = None,
+) -> None:
     """Add onnxruntime, with fresh outputs and with a bound one."""
-    session = onnx_session(nodes, inputs, threads, case.want.shape)
+    session = onnx_session(nodes, inputs, threads, case.want.shape, weights)
     if session is None:
         return
     case.fresh["onnxruntime"] = lambda: session.run(None, inputs)[0]
@@ -289,4 +307,53 @@ def five_ops(threads: int, size: int = 10) -> Case:
     return case
 
 
-CASES = (sigmoid_chain, softmax, layer_norm, mlp, five_ops)
+def network(name: str, net: Net, threads: int, tolerance: float = 1e-3) -> Case:
+    """A whole network whose weights are frozen: no input, and each contestant may prepare them."""
+    x = {"x": np.random.default_rng(1).standard_normal(net.shape, dtype=F32)}
+    program = compile_module(net.to_dlir(), net.weights.__getitem__)
+    case = Case(name, program(x["x"])[0].copy(), tolerance=tolerance)
+    out = np.empty_like(case.want)
+    case.fresh["dlir"] = lambda: program(x["x"])[0]
+    case.reused["dlir"] = lambda: program(x["x"], out=[out])[0]
+    torch, jax, onnx = optional("torch"), optional("jax"), optional("onnx")
+    if torch is not None:
+        import torch._inductor.config as inductor
+
+        # Weights of modules are what freezing takes.
+        inductor.freezing = True
+        module = torch.nn.Module()
+        for key, array in net.weights.items():
+            module.register_parameter(key, torch.nn.Parameter(torch.from_numpy(array), requires_grad=False))
+        ops = torch_ops(torch)
+        module.forward = lambda x: net.apply(ops, x, dict(module.named_parameters()))
+        add_torch(case, module.eval(), x)
+    if jax is not None:
+        ops, weights = jax_ops(jax), {key: jax.numpy.asarray(array) for key, array in net.weights.items()}
+        add_jax(case, lambda x: net.apply(ops, x, weights), x)
+    if onnx is not None:
+        nodes, arrays = net.to_onnx(onnx)
+        add_onnx(case, nodes, x, threads, arrays)
+    return case
+
+
+def lenet_64(threads: int) -> Case:
+    """LeNet-5 on 64 images."""
+    return network("LeNet-5 batch 64", lenet(64), threads)
+
+
+def resnet_1(threads: int) -> Case:
+    """ResNet-18 on one image."""
+    return network("ResNet-18 batch 1", resnet18(1), threads)
+
+
+def resnet_8(threads: int) -> Case:
+    """ResNet-18 on eight images."""
+    return network("ResNet-18 batch 8", resnet18(8), threads)
+
+
+def gpt2(threads: int) -> Case:
+    """A block of GPT-2."""
+    return network("GPT-2 block, 256 tokens", gpt2_block(256), threads)
+
+
+CASES = (sigmoid_chain, softmax, layer_norm, mlp, five_ops, lenet_64, resnet_1, resnet_8, gpt2)

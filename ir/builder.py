@@ -8,7 +8,7 @@ Ops made inside take the insertion point's location unless they are given one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -19,14 +19,21 @@ from dlir.ir.location import UNKNOWN, Location
 
 
 class InsertionPoint:
-    """In `block`, before the op `before`, or at the end when that is None."""
+    """In `block`, before the op `before`, or at the end when that is None.  `listener` is told of each op put there."""
 
-    __slots__ = ("before", "block", "location")
+    __slots__ = ("before", "block", "listener", "location")
 
-    def __init__(self, block: Block, before: Operation | None, location: Location) -> None:
+    def __init__(
+        self,
+        block: Block,
+        before: Operation | None,
+        location: Location,
+        listener: Callable[[Operation], None] | None = None,
+    ) -> None:
         self.block = block
         self.before = before
         self.location = location
+        self.listener = listener
 
 
 _current: ContextVar[InsertionPoint | None] = ContextVar("dlir_insertion_point", default=None)
@@ -41,6 +48,8 @@ def insert(op: Any) -> Any:
         point.block.append(op)
     else:
         point.block.insert_before(point.before, op)
+    if point.listener is not None:
+        point.listener(op)
     return op
 
 
@@ -53,9 +62,12 @@ def current_location() -> Location:
 @contextmanager
 def _at(block: Block | None, before: Operation | None, location: Location | None) -> Iterator[None]:
     assert block is not None
+    outer = _current.get()
     if location is None:
-        location = current_location()
-    token = _current.set(InsertionPoint(block, before, location))
+        location = UNKNOWN if outer is None else outer.location
+    # Whoever listens hears of all that is made meanwhile, wherever it goes.
+    listener = None if outer is None else outer.listener
+    token = _current.set(InsertionPoint(block, before, location, listener))
     try:
         yield
     finally:

@@ -49,7 +49,7 @@ class Operation:
         location: Location = UNKNOWN,
     ) -> None:
         self.name = name
-        self._uses = [Use(self, index, value) for index, value in enumerate(operands)]
+        self._uses: tuple[Use, ...] = tuple([Use(self, index, value) for index, value in enumerate(operands)])
         self.results: tuple[OpResult, ...] = tuple(
             [OpResult(type, self, index) for index, type in enumerate(result_types)]
         )
@@ -78,7 +78,7 @@ class Operation:
         """Replace all operands; their number may change."""
         for use in self._uses:
             use._unlink()
-        self._uses = [Use(self, index, value) for index, value in enumerate(values)]
+        self._uses = tuple([Use(self, index, value) for index, value in enumerate(values)])
 
     @property
     def result(self) -> OpResult:
@@ -96,7 +96,10 @@ class Operation:
 
     @property
     def is_used(self) -> bool:
-        return any(result.is_used for result in self.results)
+        for result in self.results:  # not any(...): passes ask this of every op
+            if result._first_use is not None:
+                return True
+        return False
 
     # ------------------------------------------------------------ place
 
@@ -156,7 +159,7 @@ class Operation:
             op = stack.pop()
             for use in op._uses:
                 use._unlink()
-            op._uses = []
+            op._uses = ()
             for region in op.regions:
                 for block in region.blocks:
                     stack.extend(block.ops)
@@ -210,7 +213,8 @@ class Block:
         self.parent: Region | None = None
         self._first: Operation | None = None
         self._last: Operation | None = None
-        self._ordered = True
+        #: Whether the order numbers of the ops are true; they are made when somebody asks for an order.
+        self._ordered = False
         for type in arg_types:
             self.add_arg(type)
 
@@ -271,10 +275,10 @@ class Block:
         op._previous = last
         if last is None:
             self._first = op
-            op._order = 0
         else:
             last._next = op
-            op._order = last._order + _STRIDE
+            if self._ordered:
+                op._order = last._order + _STRIDE
         self._last = op
         return op
 
@@ -290,12 +294,13 @@ class Block:
         op._previous, op._next, place._previous = previous, place, op
         if previous is None:
             self._first = op
-            op._order = place._order - _STRIDE
+            if self._ordered:
+                op._order = place._order - _STRIDE
         else:
             previous._next = op
-            op._order = (previous._order + place._order) // 2
-            if op._order == previous._order:
-                self._ordered = False
+            if self._ordered:
+                op._order = (previous._order + place._order) // 2
+                self._ordered = op._order != previous._order
         return op
 
     def insert_after(self, place: Operation, op: Operation) -> Operation:

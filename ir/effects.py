@@ -7,20 +7,39 @@ from dlir.ir.op import ALLOC, IO, READ, WRITE, Op
 
 ALL = frozenset({READ, WRITE, ALLOC, IO})
 NONE: frozenset[str] = frozenset()
+_ONLY_READS = frozenset({READ})
+
+
+def own_effects(op: Operation) -> frozenset[str]:
+    """The effects of `op` without those of the ops in its regions; everything for an op that is not registered."""
+    return op.side_effects() if isinstance(op, Op) else ALL
 
 
 def effects_of(op: Operation) -> frozenset[str]:
     """The effects of `op` and of all inside its regions; everything for an op that is not registered."""
-    if not op.regions:
-        return op.side_effects() if isinstance(op, Op) else ALL
-    found = NONE
-    for inner in op.walk():
-        found |= inner.side_effects() if isinstance(inner, Op) else ALL
-        if found == ALL:
-            break
+    found = own_effects(op)
+    if op.regions and found != ALL:
+        for inner in op.walk():
+            found |= own_effects(inner)
+            if found == ALL:
+                break
+    return found
+
+
+def effects_inside(op: Operation) -> dict[Operation, frozenset[str]]:
+    """What `effects_of` says of `op` and of each op inside it that has regions: all of them in one pass."""
+    found: dict[Operation, frozenset[str]] = {}
+    outer_first = [inner for inner in op.walk() if inner.regions]
+    for outer in reversed(outer_first):
+        effects = own_effects(outer)
+        for region in outer.regions:
+            for block in region.blocks:
+                for inner in block.ops:
+                    effects |= found[inner] if inner.regions else own_effects(inner)
+        found[outer] = effects
     return found
 
 
 def is_removable(op: Operation) -> bool:
     """Whether `op` may go when its results are unused: it only computes and reads."""
-    return bool(op.results) and not op.is_terminator and effects_of(op) <= {READ}
+    return bool(op.results) and not op.is_terminator and effects_of(op) <= _ONLY_READS

@@ -75,6 +75,9 @@ UNKNOWN = UnknownLoc()
 
 def fuse_locations(locations: list[Location] | tuple[Location, ...]) -> Location:
     """The location of an operation made from several: flattened, without repeats, at most FUSED_LIMIT parts."""
+    first = locations[0] if locations else UNKNOWN
+    if isinstance(first, FusedLoc) and len(first.parts) >= FUSED_LIMIT:
+        return first
     parts: dict[Location, None] = {}
     for location in locations:
         for part in location.parts if isinstance(location, FusedLoc) else (location,):

@@ -51,7 +51,15 @@ Index = IndexType
 READ, WRITE, ALLOC, IO = "read", "write", "alloc", "io"
 
 
-class Op(Operation):
+class _Compact(type):
+    """Makes classes whose instances have no dictionary of their own: a module holds very many ops."""
+
+    def __new__(cls, title: str, bases: tuple[type, ...], body: dict[str, Any], /, **options: Any) -> _Compact:
+        body.setdefault("__slots__", ())
+        return super().__new__(cls, title, bases, body, **options)
+
+
+class Op(Operation, metaclass=_Compact):
     """Base of all registered ops; the class attributes below are the traits."""
 
     __slots__ = ()

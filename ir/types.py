@@ -19,7 +19,7 @@ class Type:
 
     __slots__ = ("__weakref__", "_text")
     _instances: ClassVar[dict[tuple[Any, ...], Type]] = {}
-    _text: str
+    _text: str | None
 
     def __new__(cls, *fields: Any) -> Any:
         fields = cls._normalize(*fields)
@@ -29,7 +29,7 @@ class Type:
             found = object.__new__(cls)
             for name, value in zip(cls._fields(), fields, strict=True):
                 object.__setattr__(found, name, value)
-            object.__setattr__(found, "_text", found._spell())
+            object.__setattr__(found, "_text", None)
             found = Type._instances.setdefault(key, found)
         return found
 
@@ -49,10 +49,14 @@ class Type:
         raise AttributeError("types are immutable")
 
     def __str__(self) -> str:
-        return self._text
+        text = self._text
+        if text is None:  # many types are never spelled
+            text = self._spell()
+            object.__setattr__(self, "_text", text)
+        return text
 
     def __repr__(self) -> str:
-        return self._text
+        return str(self)
 
     def __reduce__(self) -> Any:
         return (type(self), tuple(getattr(self, name) for name in self._fields()))
@@ -75,7 +79,7 @@ class ScalarType(Type):
     @property
     def numpy(self) -> np.dtype:
         """The NumPy dtype of one element in memory; TypeError if there is none."""
-        dtype = _numpy_dtypes().get(self._text)
+        dtype = _numpy_dtypes().get(str(self))
         if dtype is None:
             raise TypeError(f"{self} has no NumPy dtype")
         return dtype

@@ -14,7 +14,7 @@ from typing import Any
 from dlir.ir.attributes import SymbolRefAttr
 from dlir.ir.collection import collection_paused
 from dlir.ir.core import Block, BlockArgument, Operation, Region, Value
-from dlir.ir.dominance import dominator_tree
+from dlir.ir.dominance import DominatorTree, dominator_tree
 from dlir.ir.errors import Diagnostic, DlirError, InferError, Note, did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.types import Type
@@ -227,7 +227,7 @@ class _Dominance:
         #: Values in scope, innermost isolated op last.
         self.scopes: list[dict[Value, None]] = [{}]
         #: Work still to do, last first: checks and scope changes.
-        self.stack: list[Callable[[], None]] = []
+        self.stack: list[Callable[[], Any]] = []
 
     def check(self, root: Operation) -> None:
         self._enter_regions(root)
@@ -235,58 +235,59 @@ class _Dominance:
             self.stack.pop()()
 
     def _enter_regions(self, op: Operation) -> None:
-        work: list[Callable[[], None]] = []
-        isolated = op.is_isolated
-        if isolated:
-            work.append(lambda: self.scopes.append({}))
-        graph = not op.is_registered or getattr(op, "is_graph", False)
-        for region in op.regions:
-            work.append(lambda region=region: self._enter_region(region, graph))  # type: ignore[misc]
-        if isolated:
-            work.append(lambda: (self.scopes.pop(), None)[1])
-        self.stack.extend(reversed(work))
+        if op.is_isolated:
+            self.scopes.append({})
+            self.stack.append(self.scopes.pop)
+        # In a graph region, and in one whose op is unknown, every value of the region is in scope everywhere.
+        is_graph = not op.is_registered or getattr(op, "is_graph", False)
+        for region in reversed(op.regions):
+            self.stack.append(
+                partial(self._enter_graph, region, region.blocks) if is_graph else partial(self._enter_region, region)
+            )
 
-    def _enter_region(self, region: Region, graph: bool) -> None:
-        if not region.blocks:
-            return
-        if graph:
-            # In a graph region, and in one whose op is unknown, every value of the region is in scope everywhere.
-            added = [value for block in region.blocks for value in _defined(block)]
-            self._define(added)
-            self.stack.append(lambda: self._leave(added))
-            for block in reversed(region.blocks):
-                self._push_block(block, [])
-            return
-        tree = dominator_tree(region)
-        self._enter_block(region.blocks[0], tree)
-        for block in reversed(tree.unreachable):
-            # Nothing can be said of code that never runs, but what it holds is checked.
-            self._push_block(block, [])
-
-    def _enter_block(self, block: Block, tree: Any) -> None:
+    def _enter_graph(self, region: Region, blocks: list[Block]) -> None:
+        """Check `blocks` with every value of the region in scope."""
         added: list[Value] = []
-        self.stack.append(lambda: self._leave(added))
-        for child in reversed(tree.children.get(block, ())):
-            self.stack.append(lambda child=child: self._enter_block(child, tree))  # type: ignore[misc]
-        self._push_block(block, added)
+        for block in region.blocks:
+            added += block.args
+            op = block.first
+            while op is not None:
+                added += op.results
+                op = op._next
+        self.scopes[-1].update(dict.fromkeys(added))
+        self.stack.append(partial(self._leave, added))
+        self.stack.extend([partial(self._resume, block.first, None) for block in reversed(blocks)])
 
-    def _push_block(self, block: Block, added: list[Value]) -> None:
-        self._define(block.args)
-        added.extend(block.args)
+    def _enter_region(self, region: Region) -> None:
+        if region.blocks:
+            tree = dominator_tree(region)
+            if tree.unreachable:
+                # Nothing can be said of code that never runs, but what it holds is checked.
+                self.stack.append(partial(self._enter_graph, region, tree.unreachable))
+            self._enter_block(region.blocks[0], tree)
+
+    def _enter_block(self, block: Block, tree: DominatorTree) -> None:
+        added: list[Value] = list(block.args)
+        self.scopes[-1].update(dict.fromkeys(added))
+        self.stack.append(partial(self._leave, added))
+        self.stack.extend([partial(self._enter_block, child, tree) for child in reversed(tree.children.get(block, ()))])
         self._resume(block.first, added)
 
-    def _resume(self, op: Operation | None, added: list[Value]) -> None:
-        """Check the ops from `op` on; one with regions puts the rest aside until those are done."""
+    def _resume(self, op: Operation | None, added: list[Value] | None) -> None:
+        """Check the ops from `op` on; one with regions puts the rest aside until those are done.
+
+        Their results come into scope and are noted in `added`, unless that is None: then they are in scope already.
+        """
         scope = self.scopes[-1]
         while op is not None:
             for use in op._uses:
                 if use.value not in scope:
                     self.problems.append(_misuse(op, use.index, use.value))
                     break
-            results = op.results
-            for result in results:
-                scope[result] = None
-            added += results
+            if added is not None:
+                for result in op.results:
+                    scope[result] = None
+                added += op.results
             following = op._next
             if op.regions:
                 self.stack.append(partial(self._resume, following, added))
@@ -294,17 +295,10 @@ class _Dominance:
                 return
             op = following
 
-    def _define(self, values: list[Any]) -> None:
-        self.scopes[-1].update(dict.fromkeys(values))
-
     def _leave(self, values: list[Value]) -> None:
         scope = self.scopes[-1]
         for value in values:
             scope.pop(value, None)
-
-
-def _defined(block: Block) -> list[Value]:
-    return [*block.args, *(result for op in block.ops for result in op.results)]
 
 
 def _misuse(op: Operation, index: int, value: Value) -> Diagnostic:

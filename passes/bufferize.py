@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from dlir.ir.attributes import ArrayAttr, Attribute, DenseArrayAttr, DictAttr, IntegerAttr, StringAttr
+from dlir.ir.attributes import UNIT, ArrayAttr, Attribute, DenseArrayAttr, DictAttr, IntegerAttr, StringAttr
 from dlir.ir.builder import at_end, before, insert
 from dlir.ir.core import Block, BlockArgument, Operation, Value
 from dlir.ir.dialects.builtin import Module
@@ -186,14 +186,18 @@ def _result_attributes(function: Func, number: int) -> dict[str, Attribute]:
 
 
 def _make_global(variable: Variable) -> None:
-    """Replace ``state.variable`` by ``memref.global`` with the same value: constant, as no op changes a variable."""
+    """Replace ``state.variable`` by ``memref.global`` with the same value: constant, as no op changes a variable.
+
+    One without a value is left uninitialised, for its initialiser to write.
+    """
+    init = variable["init"]
     with before(variable):
         memref.global_(
             sym_name=variable["sym_name"],
             sym_visibility="private",
             type=_memref(variable["type"]),
-            initial_value=variable["init"],
-            constant=True,
+            initial_value=UNIT if init is None else init,
+            constant=init is not None,
             alignment=ALIGNMENT,
         )
     variable.erase()

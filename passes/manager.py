@@ -79,6 +79,7 @@ PASSES = Table(
         "cse": "dlir.passes.cse",
         "dce": "dlir.passes.dce",
         "recognise": "dlir.passes.recognise",
+        "hoist-constants": "dlir.passes.hoist",
         "fuse": "dlir.passes.fuse",
         "schedule": "dlir.passes.schedule",
         "bufferize": "dlir.passes.bufferize",

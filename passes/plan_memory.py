@@ -9,6 +9,7 @@ from dlir.ir.builder import at_start, before
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
+from dlir.ir.initializers import is_initializer
 from dlir.ir.ops import arith, memref
 from dlir.ir.types import I8, INDEX, MemRefType
 from dlir.passes.manager import Pass, option
@@ -32,9 +33,11 @@ class PlanMemory(Pass, name="plan-memory"):
     def run(self, module: Module) -> None:
         for op in list(module.body.ops):
             if isinstance(op, Func) and can_plan(op):
-                self._plan(op)
+                found = self._plan(op)
+                if not is_initializer(op):  # those run before any call
+                    self.stats.update(found)
 
-    def _plan(self, function: Func) -> None:
+    def _plan(self, function: Func) -> dict[str, int]:
         allocs = [op for op in function.body.ops if is_planned(op)]
         found = liveness(function)
         allocs = [op for op in allocs if not _escapes(op, found)]
@@ -43,13 +46,16 @@ class PlanMemory(Pass, name="plan-memory"):
         packing = pack(items, effort=self.effort)
         problems = conflicts(items, packing)
         assert not problems, f"the memory plan of '@{function.symbol}' is wrong: {problems}"
-        self.stats["naive"] += naive_bytes(function)
+        naive = naive_bytes(function)
         _place(function, allocs, [value for value, _ in hosts], packing)
-        self.stats["buffers"] += len(allocs)
-        self.stats["in_results"] += sum(host is not None for host in packing.hosts)
         planned = planned_bytes(function)
-        self.stats["planned"] += planned
-        self.stats["lower_bound"] += planned - packing.height + packing.lower_bound
+        return {
+            "naive": naive,
+            "buffers": len(allocs),
+            "in_results": sum(host is not None for host in packing.hosts),
+            "planned": planned,
+            "lower_bound": planned - packing.height + packing.lower_bound,
+        }
 
 
 def can_plan(function: Func) -> bool:

@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from dlir.textir.build.base import MAX_DEPTH, TooDeep
-from dlir.textir.grammar import default_rule, load_tables
+from dlir.textir.grammar import STAY, default_rule, load_tables
 
 
 class SyntaxFailure(Exception):
@@ -101,7 +101,9 @@ class Parser:
         }
         self.converters.update(dict.fromkeys(self.driver.openers, self._opened))
         actions.subparse = self.run
+        #: The states and the values of the whole text so far, kept when a mistake ends the run.
         self._stack: list[int] = []
+        self._values: list[Any] = []
         #: The length of the stack at which its depth is looked at again: one level takes an entry at least.
         self._check_at = MAX_DEPTH
 
@@ -109,6 +111,42 @@ class Parser:
         """Run the actions for the whole text; SyntaxFailure or TooDeep if it cannot be read to the end."""
         if self.driver.blanks(self.text).end() < len(self.text):  # type: ignore[union-attr]
             self.run("start", 0, len(self.text))
+
+    # ------------------------------------------------------------ going on after a mistake
+
+    def cut(self, states: list[int]) -> bool:
+        """Forget what was read behind `states`, the first ones on the stack; False if they are others."""
+        if self._stack[: len(states)] != states:
+            return False
+        del self._stack[len(states) :], self._values[len(states) - 1 :]
+        return True
+
+    def go_on(self, position: int) -> None:
+        """Read the text from `position` on, with what was kept; SyntaxFailure or TooDeep as in `parse`."""
+        self.run("start", position, len(self.text), is_resumed=True)
+
+    def feed(self, terminal: str, text: str, place: int) -> None:
+        """Read a token that does not stand in the text, in a state that takes it."""
+        stack, values = self._stack, self._values
+        while True:
+            number = self.driver.defaults[stack[-1]]
+            if number is None:
+                action = self.driver.actions[stack[-1]][terminal]
+                if action >= 0:
+                    converter = self.converters.get(terminal)
+                    values.append((text, place) if converter is None else converter(text, place))
+                    stack.append(action)
+                    return
+                number = ~action
+            size, origin, method, pick = self.rules[number]
+            arguments: list[Any] = [*values[-size:], None]
+            del values[-size:], stack[-size:]
+            arguments = arguments[:-1] if pick is None else list(pick(arguments))
+            value = arguments[0] if method is None else method(*arguments)
+            target = self.driver.gotos[stack[-1]][origin]
+            if target != STAY:
+                stack.append(target)
+                values.append(value)
 
     def _opened(self, text: str, start: int) -> tuple[str, int]:
         """An opening bracket."""
@@ -120,17 +158,17 @@ class Parser:
             self._check_at = length + MAX_DEPTH + _LEEWAY - depth
         return text, start
 
-    def run(self, start: str, position: int, end: int) -> Any:
+    def run(self, start: str, position: int, end: int, is_resumed: bool = False) -> Any:
         """The value of text[position:end] as a `start`; SyntaxFailure if it is none."""
         table, text, rules = self.driver, self.text, self.rules
         actions, gotos, defaults, scanners = table.actions, table.gotos, table.defaults, table.scanners
         convert = self.converters.get
         final = table.end[start]
-        state = table.start[start]
-        stack: list[int] = [state]
-        values: list[Any] = []
+        stack: list[int] = self._stack if is_resumed else [table.start[start]]
+        values: list[Any] = self._values if is_resumed else []
+        state = stack[-1]
         if start == "start":
-            self._stack = stack
+            self._stack, self._values = stack, values
         push, push_value = stack.append, values.append
         terminal = None
         while True:

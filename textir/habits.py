@@ -9,7 +9,8 @@ import re
 from typing import NamedTuple
 
 from dlir.ir.errors import did_you_mean
-from dlir.ir.registry import DIALECTS, dialect_ops, load_dialect
+from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
+from dlir.textir.forms import form
 
 _TYPE_WORDS = "tensor memref vector complex tuple none index i1 i8 i16 i32 i64 ui8 f16 bf16 f32 f64".split()
 _ATTRIBUTE_WORDS = "true false unit dense dense_resource array affine_map strided loc".split()
@@ -36,6 +37,9 @@ _WORD = re.compile(r"[A-Za-z_][\w$.]*", re.ASCII)
 _NUMBER = re.compile(r"[-+]?\.?\d", re.ASCII)
 #: An op's name, perhaps with symbols and operands, at the end of a line so far.
 _OP = re.compile(r"([A-Za-z_]\w*\.[\w.]+)((?:\s+[@%][\w$.:@#-]+,?)*)\s*$", re.ASCII)
+#: Words of MLIR's custom assembly, and what it writes for the argument of a region: ``scf.for %i = ...``.
+_CUSTOM = {"ins", "outs", "to", "step", "into", "from", "iter_args", "args", "dimensions", "permutation", "init", "blocks"}
+_CUSTOM_ASSIGNED = re.compile(r"([A-Za-z_]\w*\.[\w.]+)\s+(\(?%[\w$.-]+\)?\s*=)\s*\(?$", re.ASCII)
 _INF = re.compile(r"[-+]?(?:inf|nan|infinity)$", re.IGNORECASE)
 
 
@@ -132,6 +136,11 @@ def _operation(spot: Spot) -> Advice | None:
     """Mistakes where an operation may start, which is also where the last one may go on."""
     expected, word, before, after = spot[:4]
     op = _OP.search(before)
+    custom = re.search(r"([A-Za-z_]\w*\.[\w.]+)\s*\($", before, re.ASCII)
+    if custom is not None and word == ")":
+        return f"unexpected '()' after '{custom[1]}'", "an op without operands is its name alone; parentheses hold regions"
+    if custom is not None and word.startswith("%") and re.match(r"[^()]*\)\s*=", after):
+        return f"unexpected '(' before '{word}'", form(custom[1])
     if word.startswith("%") and re.search(r"[\w$]\.[\w$.]+(?:\s+@[\w$.]+)?\s*\($", before):
         hint = 'operands follow the name without parentheses, or the name stands in quotes: "dialect.op"(%x)'
         return f"unexpected '(' before '{word}'", hint
@@ -142,7 +151,9 @@ def _operation(spot: Spot) -> Advice | None:
     if _WORD.fullmatch(word) is None or "." in word or word in ("attributes", "loc"):
         return None
     if op is not None:
-        return f"unexpected '{word}' after '{op[1]}'", "a value's name starts with %, and attributes stand in braces {}"
+        return f"unexpected '{word}' after '{op[1]}'", _word_hint(op[1], word)
+    if word == "to" and re.search(r":\s*[\w<>?]+\s*$", before):
+        return "unexpected 'to'", "what follows ':' is the type of the result alone"
     if re.match(r"\s*=(?!=)", after):
         return f"'{word}' is not an operation", f"a result's name starts with %: %{word} ="
     if word in _FOREIGN_FUNCTIONS:
@@ -150,7 +161,19 @@ def _operation(spot: Spot) -> Advice | None:
     return f"'{word}' is not an operation", _op_hint(word)
 
 
+def _word_hint(op: str, word: str) -> str:
+    """Help for a word where an op has its operands."""
+    if word in ("true", "false", "dense", "dense_resource"):
+        return f"an attribute stands in braces: {op} {{value = {word}{'<...>' if word.startswith('d') else ''}}}"
+    cls = find_op(op)
+    is_custom = word in _CUSTOM or cls is None or any(spec.required for spec in cls.schema().attributes.values())
+    return (form(op) if is_custom else None) or "a value's name starts with %, and attributes stand in braces {}"
+
+
 def _value_for_op(word: str, before: str, after: str, op: re.Match[str] | None) -> Advice:
+    custom = _CUSTOM_ASSIGNED.search(before)
+    if custom is not None:
+        return f"unexpected '{custom[2]}' after '{custom[1]}'", form(custom[1])
     if op is not None and op[2].strip():
         return f"unexpected '{word}', expected ','", "operands are separated by ','"
     if before.rstrip().endswith("="):
@@ -218,6 +241,8 @@ def hint(spot: Spot) -> str | None:
         return "remove the ',' before it"
     if expected - {"COLON"} == {"COMMA", "RBRACE"}:
         return "entries of a dictionary are separated by ',' and it ends in '}'"
+    if word.startswith("^") and expected == {"VALUE"} and before.rstrip().endswith(","):
+        return f"blocks stand in brackets behind the operands and attributes: [{word}]"
     if expected == {"COMMA", "RSQB"}:
         return "items of a list are separated by ',' and it ends in ']'"
     if expected == {"LPAR"} and re.search(r"\)\s*:\s*$", before):
@@ -229,7 +254,11 @@ def hint(spot: Spot) -> str | None:
     if "KEY" in expected and (word[:1] in ("%", "^") or "." in word):
         return "a region stands in parentheses: ({ ... })"
     if word.startswith("%") and before.endswith("["):
-        return "indices are operands: memref.load %m, %i"
+        indexed = re.search(r"([A-Za-z_]\w*\.[\w.]+)\s+(%[\w$.-]+(?:\s*,\s*%[\w$.-]+)*)\s*\[$", before, re.ASCII)
+        if indexed is None or find_op(indexed[1]) is None:
+            return (indexed and form(indexed[1])) or "indices are operands: memref.load %m, %i"
+        rest = re.match(r"[^\]\n]*", after)
+        return f"indices are operands: {indexed[1]} {indexed[2]}, {word}{rest[0] if rest else ''}"
     if word == "{" and before.rstrip().endswith("})"):
         return "attributes stand before the regions"
     if re.match(r"\s*=(?!=)", after) and _WORD.fullmatch(word):
@@ -244,7 +273,8 @@ def _number_hint(spot: Spot) -> str | None:
     op = _OP.search(before)
     if (op is not None or re.search(r"%[\w$.-]+\s*=\s*$", before)) and _NUMBER.match(word):
         if op is not None and "LBRACE" in expected:
-            return f"a number is an attribute: {op[1]} {{value = {word}}}"
+            typed = re.match(r"\s*:\s*[a-z]+\d*(?![\w<])", after)
+            return f"a number is an attribute: {op[1]} {{value = {word}{' ' + typed[0].lstrip() if typed else ''}}}"
         return f"a number is an op of its own: %c = nd.constant {{value = dense<{word}> : tensor<f32>}}"
     if not ("NUMBER" in expected or expected >= ATTRIBUTE_START):
         return None

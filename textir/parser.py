@@ -15,7 +15,7 @@ from dlir.textir.build.base import MAX_DEPTH, TooDeep
 from dlir.textir.build.module import ModuleActions
 from dlir.textir.driver import Parser, SyntaxFailure
 from dlir.textir.source import Source, decode, read_bytes
-from dlir.textir.syntax import syntax_errors
+from dlir.textir.syntax import OPENING, Gap, syntax_errors
 from dlir.textir.weights import WEIGHTS, WeightStore, sidecar
 
 
@@ -101,15 +101,14 @@ def parse_source(source: Source) -> tuple[Any, dict[str, str]]:
     _check_characters(source)
     point = InsertionPoint(Block(), None, UNKNOWN)
     actions = ModuleActions(source, point)
+    parser = Parser(source.text, actions)
     try:
         with collection_paused(), insertion_point(point):
-            Parser(source.text, actions).parse()
+            try:
+                parser.parse()
+            except SyntaxFailure as failure:
+                raise _failed(_all_mistakes(source, parser, actions, failure.offset)) from None
             module = actions.finish()
-    except SyntaxFailure as failure:
-        # What is wrong with the ops in front of the failure is true as well, and says enough of their lines.
-        found = actions.diagnostics
-        lines = {_line(diagnostic) for diagnostic in found}
-        raise _failed(found + [d for d in syntax_errors(source, failure.offset) if _line(d) not in lines]) from None
     except TooDeep as error:
         raise DlirError(f"nested more than {MAX_DEPTH} deep", source.location(error.offset)) from None
     except RecursionError:
@@ -117,6 +116,31 @@ def parse_source(source: Source) -> tuple[Any, dict[str, str]]:
     if actions.diagnostics:
         raise _failed(actions.diagnostics)
     return module, actions.blobs
+
+
+def _all_mistakes(source: Source, parser: Parser, actions: ModuleActions, failed: int) -> list[Diagnostic]:
+    """The syntax errors of a text, and what is wrong with the ops in front of them, between them and behind them."""
+    is_reading = True
+
+    def go_on(gap: Gap, states: list[int]) -> None:
+        nonlocal is_reading
+        is_reading = is_reading and parser.cut(states)
+        if not is_reading:
+            return
+        actions.pass_over(gap.start, gap.end, gap.regions, gap.opens)
+        for terminal, text in OPENING * gap.opens:
+            parser.feed(terminal, text, gap.end)
+        try:
+            parser.go_on(gap.end)
+        except SyntaxFailure:
+            return
+        is_reading = False
+        actions.finish()
+
+    syntax = syntax_errors(source, failed, go_on)
+    # What is wrong with an op says enough of its line.
+    lines = {_line(diagnostic) for diagnostic in actions.diagnostics}
+    return actions.diagnostics + [diagnostic for diagnostic in syntax if _line(diagnostic) not in lines]
 
 
 def _line(diagnostic: Diagnostic) -> int:

@@ -2,13 +2,14 @@
 
 The automaton runs once more, without actions; from the first error on it reads the smallest tokens.  At an error it goes on
 with the next line that looks like an operation, in the innermost region that can take one, so that one mistake does not
-hide or cause others.
+hide or cause others.  A region that the broken operation opens at the end of its line is read as one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from dlir.ir.errors import Diagnostic, Note
 from dlir.textir.driver import Driver, driver
@@ -18,23 +19,52 @@ from dlir.textir.habits import Spot
 from dlir.textir.source import Source
 
 #: More errors than this are not looked for.
-MAX_ERRORS = 20
+MAX_ERRORS = 1000
 
 #: The start of a line that an operation, a block or the end of a region may stand on.
 _RESUME = re.compile(
     r'\n[ \t]*(?=%[\w$.#-]+[^\n]*=|"[\w.]+"\s*\(|\^|\}|(?:func|module|return|[a-zA-Z_]\w*\.[\w.]+)(?![\w$]))', re.ASCII
 )
+#: A string, a comment, or a brace; the last one is at the end of its line.
+_BRACE = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|//[^\n]*|[{}]')
+_AT_LINE_END = re.compile(r"[ \t]*(?://[^\n]*)?(?:\n|$)")
+#: What follows the end of a region that a broken operation opened.
+_REST = re.compile(r"\}[^\S\n]*$")
 _CULPRIT = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|[%@#!^]?[\w$.-]+|->|\{-#|#-\}|/[/*]|\S')
 
 
-def syntax_errors(source: Source, failed: int) -> list[Diagnostic]:
-    """The syntax errors of a text, in order, the first of which was noticed at offset `failed`."""
-    return list(_Recovery(source, failed).errors())
+class Gap(NamedTuple):
+    """Where reading goes on after an error."""
+
+    #: How much of the stack of states is left.
+    depth: int
+    #: From where to where the text is passed over.
+    start: int
+    end: int
+    #: How many regions are open around the text in between.
+    regions: int
+    #: How many regions the text in between opens; reading goes on in the innermost one.
+    opens: int
+
+
+#: Tokens that open a region, as those of an operation that could not be read.
+OPENING = (("MODULE", "module"), ("LBRACE", "{"))
+
+
+def syntax_errors(
+    source: Source, failed: int, go_on: Callable[[Gap, list[int]], None] | None = None
+) -> list[Diagnostic]:
+    """The syntax errors of a text, in order, the first of which was noticed at offset `failed`.
+
+    `go_on` is called with each gap that is made in the text, and the states that are left.
+    """
+    return [found for found in _Recovery(source, failed, go_on).errors() if found is not None]
 
 
 class _Recovery:
-    def __init__(self, source: Source, failed: int) -> None:
+    def __init__(self, source: Source, failed: int, go_on: Callable[[Gap, list[int]], None] | None) -> None:
         self.source = source
+        self.go_on = go_on
         self.text = source.text
         self.driver: Driver = driver(short_cuts=False)
         #: The states and rules of both drivers are the same, and up to this offset the text is known to be right.
@@ -44,24 +74,32 @@ class _Recovery:
         #: Where the first token of each state on the stack stands.
         self.places = [0]
         self.regions = {row["region_open"] for row in self.driver.gotos if "region_open" in row}
+        #: How many regions are read, or were read last, whose operation has an error.
+        self.opened = 0
 
-    def errors(self) -> Iterator[Diagnostic]:
+    def errors(self) -> Iterator[Diagnostic | None]:
+        """Each error; None for what only follows from an earlier one."""
         position = 0
         previous = -1
         for _ in range(MAX_ERRORS):
             failed = self._run(position)
             if failed is None:
                 return
-            if failed != previous and not (previous >= 0 and self._is_left_over(failed)):
-                yield self._diagnostic(failed)
+            is_new = failed != previous and not (previous >= 0 and self._is_left_over(failed))
+            yield self._diagnostic(failed) if is_new else None
             position = self._resume_at(failed, again=failed == previous)
             if position < 0:
                 return
             previous = failed
+        message = f"more than {MAX_ERRORS} syntax errors: what follows is not read"
+        yield Diagnostic(message, self.source.location(position))
 
     def _is_left_over(self, failed: int) -> bool:
-        """Whether a brace outside of all regions closes what an earlier error kept from being opened."""
+        """Whether what stands there ends something that an earlier error kept from being begun."""
         line = self.text[self.text.rfind("\n", 0, failed) + 1 : failed]
+        if self.opened and _REST.search(line):
+            self.opened -= 1
+            return True
         is_outside = not any(state in self.regions for state in self.stack[1:])
         return is_outside and not line.strip() and self.text.startswith("}", failed)
 
@@ -170,15 +208,68 @@ class _Recovery:
         found = _RESUME.search(self.text, failed if again else max(self.text.rfind("\n", 0, failed), 0))
         if found is not None and found.end() < failed:
             found = _RESUME.search(self.text, failed)
+        is_whole = "\n" in self.text[len(self.text[:failed].rstrip()) : failed]
         while found is not None and failed < len(self.text):
-            wanted = {"}": "RBRACE", "^": "BLOCK_ID"}.get(self.text[found.end()], "RESULTS")
-            for depth in range(len(self.stack), 0, -1):
-                row = self.driver.actions[self.stack[depth - 1]]
-                if wanted in row and "RESULTS" in row and self._accepts(self.stack[:depth], wanted):
-                    del self.stack[depth:], self.places[depth:]
-                    return found.end()
+            end = found.end()
+            wanted = {"}": "RBRACE", "^": "BLOCK_ID"}.get(self.text[end], "RESULTS")
+            opens = self._opens(failed, end)
+            if opens and wanted == "RBRACE":
+                wanted = "RESULTS"
+            depth = self._depth(wanted, is_whole)
+            if depth:
+                self._go_on(depth, failed, end)
+                return end
             if wanted != "RBRACE":
                 return -1
             # No region is open for this brace.
-            found = _RESUME.search(self.text, found.end())
+            found = _RESUME.search(self.text, end)
         return -1
+
+    def _depth(self, wanted: str, is_whole: bool) -> int:
+        """How much of the stack can stay if `wanted` comes next; all of it, with the op in hand, if that `is_whole`."""
+        for depth in range(len(self.stack), 0, -1):
+            row = self.driver.actions[self.stack[depth - 1]]
+            is_between = row.get("RESULTS", -1) >= 0
+            is_end = is_whole and depth == len(self.stack) and "RESULTS" in row
+            if wanted in row and (is_between or is_end) and self._accepts(self.stack[:depth], wanted):
+                return depth
+        return 0
+
+    def _go_on(self, depth: int, failed: int, end: int) -> None:
+        """Cut the stack to `depth`, and put what the text up to `end` opens in the place of the rest."""
+        start = min(self.places[depth], failed) if depth < len(self.stack) else failed
+        del self.stack[depth:], self.places[depth:]
+        regions = sum(state in self.regions for state in self.stack)
+        gap = Gap(depth, start, end, regions, self._opens(start, end))
+        kept = list(self.stack)
+        self.opened += gap.opens
+        for terminal, _ in OPENING * gap.opens:
+            self._feed(terminal, end)
+        if self.go_on is not None:
+            self.go_on(gap, kept)
+
+    def _feed(self, terminal: str, place: int) -> None:
+        """Read a token that does not stand in the text."""
+        while True:
+            rule = self.driver.defaults[self.stack[-1]]
+            if rule is None:
+                action = self.driver.actions[self.stack[-1]][terminal]
+                if action >= 0:
+                    self.stack.append(action)
+                    self.places.append(place)
+                    return
+                rule = ~action
+            self._reduce(self.stack, rule, self.places)
+
+    def _opens(self, start: int, end: int) -> int:
+        """How many regions the text in between opens, at the ends of lines, and does not close."""
+        opened: list[bool] = []
+        closed = 0
+        for match in _BRACE.finditer(self.text, start, end):
+            if match[0] == "{":
+                opened.append(_AT_LINE_END.match(self.text, match.end()) is not None)
+            elif match[0] == "}" and opened:
+                opened.pop()
+            elif match[0] == "}":
+                closed += 1
+        return max(sum(opened) - closed, 0)

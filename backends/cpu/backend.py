@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
 from dlir.backends.artifact_cache import ArtifactCache
 from dlir.backends.cpu import jit, threads
+from dlir.backends.cpu.buffers import aligned_array
 from dlir.backends.cpu.emit import ENTRY, emit_module
 from dlir.backends.cpu.executable import Executable, Weights
 from dlir.backends.executable import signature_of
+from dlir.backends.global_arrays import initialized_arrays
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.dialects.func import find_function
+from dlir.ir.dialects.func import Func, find_function
+from dlir.ir.initializers import is_initializer
 
 
 def load(module: Module, entry: str, weights: Weights | None) -> Executable:
     """Machine code for function `entry` of a module lowered for the CPU; DlirError if it holds what cannot run here."""
+
+    def compiled(function: Func, variables: Mapping[str, np.ndarray]) -> Executable:
+        emitted = emit_module(module, function, jit.host_target())
+        imports = threads.symbols() if emitted.is_parallel else {}
+        library = jit.compile_ir(emitted.ir, [ENTRY], imports, ArtifactCache("cpu"), runs_once=is_initializer(function))
+        return Executable(signature_of(function), emitted, library, weights, variables)
+
+    def initialized(function: Func, variables: Mapping[str, np.ndarray]) -> Sequence[np.ndarray]:
+        executable = compiled(function, variables)
+        return executable(out=[aligned_array(type) for type in executable.signature.results])
+
     function = find_function(module, entry)
-    emitted = emit_module(module, function, jit.host_target())
-    imports = threads.symbols() if emitted.is_parallel else {}
-    library = jit.compile_ir(emitted.ir, [ENTRY], imports, ArtifactCache("cpu"))
-    return Executable(signature_of(function), emitted, library, weights)
+    return compiled(function, initialized_arrays(module, function, initialized))
 
 
 def emit(module: Module, entry: str) -> str:

@@ -18,6 +18,10 @@ from typing import cast
 
 import numpy as np
 
+from dlir.backends.cpu.llvm_types import static_shape
+from dlir.backends.executable import numpy_dtype
+from dlir.ir.types import TensorType
+
 ALIGNMENT = 64
 # Below this, malloc recycles as well as we could, faster.  Such results are aligned as NumPy aligns, to 16 bytes.
 SMALL_BYTES = 64 << 10
@@ -143,6 +147,11 @@ def aligned_bytes(nbytes: int) -> np.ndarray:
     block = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -block.ctypes.data % ALIGNMENT
     return block[start : start + nbytes]
+
+
+def aligned_array(type: TensorType) -> np.ndarray:
+    """An uninitialised array for a tensor of static shape, at a multiple of 64 bytes."""
+    return aligned_bytes(type.nbytes).view(numpy_dtype(type)).reshape(static_shape(type))
 
 
 def _poisoned(allocate: Callable[[], np.ndarray]) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any
@@ -36,13 +36,23 @@ class Executable:
     """
 
     def __init__(
-        self, signature: Signature, emitted: Emitted, library: Library, weights: Weights | None, *, poison: bool = False
+        self,
+        signature: Signature,
+        emitted: Emitted,
+        library: Library,
+        weights: Weights | None,
+        variables: Mapping[str, np.ndarray] = MappingProxyType({}),
+        *,
+        poison: bool = False,
     ) -> None:
+        """`variables`: the arrays of globals that initialisers have computed, by name, which calls do not write to."""
         self.signature = signature
         #: The arrays of the globals, by name; what is not constant may change with each call.  The code has their
         #: addresses: they can be written to, but not replaced.
-        self.globals = MappingProxyType({op["sym_name"]: _global_memory(op, weights) for op in emitted.globals})
-        writes_globals = any(not op["constant"] for op in emitted.globals)
+        self.globals = MappingProxyType(
+            {op["sym_name"]: _global_memory(op, weights, variables) for op in emitted.globals}
+        )
+        writes_globals = any(not op["constant"] and op["sym_name"] not in variables for op in emitted.globals)
         # Reentrant: a signal handler may make a call of its own between the steps of one.
         self._turn: AbstractContextManager[Any] = threading.RLock() if writes_globals else nullcontext()
         pool = ResultPool(poison=True) if poison else _shared_results
@@ -172,8 +182,10 @@ def _contiguous(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return array if array.dtype is dtype else array.view(dtype)
 
 
-def _global_memory(op: Global, weights: Weights | None) -> np.ndarray:
+def _global_memory(op: Global, weights: Weights | None, variables: Mapping[str, np.ndarray]) -> np.ndarray:
     """The memory of a global: its first value, copied if calls may write to it."""
+    if op["sym_name"] in variables:
+        return variables[op["sym_name"]]
     array, dtype = global_array(op, weights), numpy_dtype(op["type"])
     return _contiguous(array, dtype) if op["constant"] else np.array(array, dtype, order="C")
 

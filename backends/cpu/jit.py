@@ -100,8 +100,8 @@ def host_target() -> Target:
     return Target(attributes, has_avx512 and host.llvm.llvm_version_info[0] >= 22)
 
 
-def optimised(ir: str) -> Any:
-    """The llvmlite module of `ir` after O3, verified.  Its str is the optimised text."""
+def optimised(ir: str, *, runs_once: bool = False) -> Any:
+    """The llvmlite module of `ir` after O3, verified; after O1 if the code runs once.  Its str is the optimised text."""
     host = _host()
     try:
         module = host.llvm.parse_assembly(ir)
@@ -110,20 +110,20 @@ def optimised(ir: str) -> Any:
         raise CodegenError(f"LLVM refused the emitted IR: {error}", ir) from error
     module.triple = host.triple
     module.data_layout = host.data_layout
-    options = host.llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = True
+    options = host.llvm.create_pipeline_tuning_options(speed_level=1 if runs_once else 3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = not runs_once
     builder = host.llvm.create_pass_builder(host.machine, options)
     builder.getModulePassManager().run(module, builder)
     return module
 
 
-def object_code(ir: str, cache: ArtifactCache | None = None) -> bytes:
+def object_code(ir: str, cache: ArtifactCache | None = None, *, runs_once: bool = False) -> bytes:
     """The relocatable object of `ir` for this CPU, out of `cache` where it holds it."""
     host = _host()
-    key = (host.version, host.triple, host.cpu, host.features, ir)
+    key = (host.version, host.triple, host.cpu, host.features, "O1" if runs_once else "O3", ir)
     if cache and (cached := cache.get(key)) is not None:
         return cached
-    code = host.machine.emit_object(optimised(ir))
+    code = host.machine.emit_object(optimised(ir, runs_once=runs_once))
     if cache:
         cache.put(key, code)
     return code
@@ -150,6 +150,8 @@ def compile_ir(
     exports: Iterable[str],
     imports: Mapping[str, int] | None = None,
     cache: ArtifactCache | None = None,
+    *,
+    runs_once: bool = False,
 ) -> Library:
-    """`ir` compiled and linked."""
-    return link(object_code(ir, cache), exports, imports)
+    """`ir` compiled and linked; `runs_once`: for code of which compiling takes longer than running."""
+    return link(object_code(ir, cache, runs_once=runs_once), exports, imports)

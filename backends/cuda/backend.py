@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from dlir.backends.cuda.emit import emit_kernels
 from dlir.backends.cuda.executable import Executable, Memory
 from dlir.backends.cuda.launcher import CupyDevice, import_cupy
 from dlir.backends.cuda.program import read_program
 from dlir.backends.executable import signature_of
-from dlir.backends.global_arrays import Weights
+from dlir.backends.global_arrays import Weights, initialized_arrays
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.dialects.func import find_function
+from dlir.ir.dialects.func import Func, find_function
 from dlir.ir.errors import DlirError
 
 
@@ -25,8 +26,14 @@ def load_on(make_device: Callable[[str], Memory], module: Module, entry: str, we
     """Function `entry` on the device that `make_device` makes for the kernels' text."""
     function = find_function(module, entry)
     source = emit_kernels(module)
-    program = read_program(module, function, source.names)
-    return Executable(signature_of(function), program, module, weights, make_device(source.text))
+    device = make_device(source.text)
+
+    def loaded(function: Func, variables: Mapping[str, Any]) -> Executable:
+        program = read_program(module, function, source.names)
+        return Executable(signature_of(function), program, module, weights, device, variables)
+
+    variables = initialized_arrays(module, function, lambda item, done: loaded(item, done).on_device())
+    return loaded(function, variables)
 
 
 def emit(module: Module, entry: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,6 +49,9 @@ class Memory(Device, Protocol):
     def queue(self) -> Hashable:
         """What new work is put in line with: calls with equal queues run one after the other."""
 
+    def finish(self) -> None:
+        """Wait until all work in the queue is done."""
+
 
 class Executable:
     """Call it with one array per input, in order or by name; it returns a tuple of arrays, one per result.
@@ -59,8 +63,15 @@ class Executable:
     """
 
     def __init__(
-        self, signature: Signature, program: HostProgram, module: Module, weights: Weights | None, device: Memory
+        self,
+        signature: Signature,
+        program: HostProgram,
+        module: Module,
+        weights: Weights | None,
+        device: Memory,
+        variables: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        """`variables`: the device's arrays for globals that initialisers have computed, by name."""
         self.signature = signature
         self._program = program
         self._device = device
@@ -69,7 +80,10 @@ class Executable:
         for name in program.globals:
             op = module.symbol(name)
             assert isinstance(op, Global)
-            self._globals[name] = device.upload(global_array(op, weights), not op["constant"])
+            if name in variables:
+                self._globals[name] = variables[name]
+            else:
+                self._globals[name] = device.upload(global_array(op, weights), not op["constant"])
         self._runners: dict[Hashable, Callable[[Sequence[Any]], None]] = {}
 
     def __call__(self, *arrays: Any, out: Sequence[Any] | Any | None = None, **named: Any) -> tuple[Any, ...]:
@@ -86,6 +100,13 @@ class Executable:
                 return tuple(results)
             types = self.signature.results
             return tuple(self._device.download(array, numpy_dtype(type_)) for array, type_ in zip(results, types))
+
+    def on_device(self) -> list[Any]:
+        """Run a function without inputs; its results are in the device's memory, for work in any queue."""
+        with self._device.active(), self._lock:
+            results = self._run([])
+            self._device.finish()
+        return results
 
     # ------------------------------------------------------------ inputs
 

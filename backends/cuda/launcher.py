@@ -63,6 +63,10 @@ class CupyDevice:
         """The current stream."""
         return self._cupy.cuda.get_current_stream().ptr
 
+    def finish(self) -> None:
+        """Wait for the current stream."""
+        self._cupy.cuda.get_current_stream().synchronize()
+
     # ------------------------------------------------------------ memory
 
     def dtype(self, type: MemRefType) -> np.dtype:

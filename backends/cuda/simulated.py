@@ -47,6 +47,9 @@ class SimDevice:
     def queue(self) -> Hashable:
         return None
 
+    def finish(self) -> None:
+        """Nothing: kernels have run when `launch` returns."""
+
     def dtype(self, type: MemRefType) -> np.dtype:
         return numpy_dtype(type)
 

@@ -20,6 +20,7 @@ class Interpreted:
         self.signature = signature_of(find_function(module, entry))
         self._entry = entry
         self._reference = Reference(module, weights)
+        self._reference.initialize(entry)
 
     def __call__(self, *arrays: Any, out: Sequence[np.ndarray] | None = None, **named: Any) -> tuple[np.ndarray, ...]:
         """Run it on one array per input, in order or by name; with `out`, the results are written there."""

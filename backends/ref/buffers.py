@@ -34,7 +34,9 @@ def _single(op: Op, compute: Callable[[Environment], Any]) -> Step:
 @runs("state.read")
 def read(machine: Machine, op: Op) -> Step:
     variable = machine.symbol(op["variable"], Variable, op.location)
-    value = machine.elements(variable["init"], variable.location)
+    value = machine.initialized.get(op["variable"])
+    if value is None:
+        value = machine.elements(variable["init"], variable.location)
     return _single(op, lambda environment: value)
 
 
@@ -49,7 +51,10 @@ def get_global(machine: Machine, op: Op) -> Step:
 
 
 def _global(machine: Machine, op: memref.Global) -> np.ndarray:
-    """The buffer of a global; one that is constant cannot be written to."""
+    """The buffer of a global; one that is constant, or that an initialiser computed, cannot be written to."""
+    computed = machine.initialized.get(op["sym_name"])
+    if computed is not None:
+        return computed
     init = op["initial_value"]
     if init is None:
         raise DlirError(f"'@{op['sym_name']}' is external: it has no value here", op.location)

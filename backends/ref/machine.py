@@ -38,6 +38,8 @@ class Machine:
         self.codes: dict[Block, Code] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.globals: dict[str, np.ndarray] = {}
+        #: What initialisers computed, by variable.
+        self.initialized: dict[str, np.ndarray] = {}
         #: The functions that are being called now.
         self.active: dict[Func, None] = {}
 

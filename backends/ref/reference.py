@@ -6,6 +6,7 @@ fast: fresh buffers hold NaN, indices are checked, inputs and constants cannot b
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from dlir.ir.attributes import IntegerAttr
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.errors import DlirError
+from dlir.ir.initializers import initializers_for
 from dlir.ir.limits import MAX_BYTES, check_type
 from dlir.ir.location import UNKNOWN
 from dlir.ir.types import MemRefType, ShapedType, Type
@@ -34,7 +36,11 @@ class Reference:
     """
 
     def __init__(self, module: Module, weights: Weights | None = None, max_bytes: int = MAX_BYTES) -> None:
+        self._module = module
         self._machine = Machine(module, weights, max_bytes)
+        self._lock = threading.Lock()
+        #: The functions whose variables have their first values.
+        self._ready: dict[Func, None] = {}
 
     def run(self, entry: str, inputs: Sequence[Any]) -> list[np.ndarray]:
         """Call function `entry` with one array (or number) per input; returns one array per result.
@@ -44,8 +50,27 @@ class Reference:
         Without roles, the function gets copies of the inputs, in order.  DlirError for inputs that do not fit and
         whatever goes wrong.
         """
+        function = self._machine.symbol(entry, Func, UNKNOWN)
+        self.initialize(entry)
+        return self._call(function, inputs)
+
+    def initialize(self, entry: str) -> None:
+        """Run the initialisers of the variables that function `entry` needs, if that has not been done."""
+        function = self._machine.symbol(entry, Func, UNKNOWN)
+        with self._lock:
+            if function in self._ready:
+                return
+            for item in initializers_for(self._module, function):
+                names = [variable["sym_name"] for variable in item.variables]
+                if all(name in self._machine.initialized for name in names):
+                    continue
+                for name, value in zip(names, self._call(item.function, ()), strict=True):
+                    value.setflags(write=False)
+                    self._machine.initialized[name] = value
+            self._ready[function] = None
+
+    def _call(self, function: Func, inputs: Sequence[Any]) -> list[np.ndarray]:
         machine = self._machine
-        function = machine.symbol(entry, Func, UNKNOWN)
         frame = _Frame(machine, function, inputs)
         machine.active.clear()
         with np.errstate(all="ignore"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dlir.ir.core import Block, Operation, Region
 from dlir.ir.op import Declared, Op, Symbol, Type
 
@@ -24,6 +26,11 @@ class Module(Op, name="builtin.module"):
     def empty(cls, name: str | None = None) -> Module:
         """A module with nothing in it."""
         return cls.create(result_types=(), regions=[Region([Block()])], sym_name=name)
+
+    def verify_symbols(self, lookup: Callable[[str], Operation | None]) -> None:
+        from dlir.ir.initializers import check_initializers
+
+        check_initializers(self)
 
     def symbol(self, name: str) -> Operation | None:
         """The op that defines symbol `name` directly inside this module, or None."""

@@ -12,15 +12,21 @@ from dlir.ir.types import TensorType, Type
 
 
 class Variable(Op, name="state.variable"):
-    """A named tensor with its first value, which may live in a file beside the text (``dense_resource<name>``)."""
+    """A named tensor with its first value, which may live in a file beside the text (``dense_resource<name>``).
+
+    Without `init`, a function of the module computes the first value when the program is loaded: one with the attribute
+    ``dlir.initializes``, a list of variables, one for each of its results.
+    """
 
     @staticmethod
-    def infer(*, sym_name: Symbol, init: Elements, type: TensorType) -> None: ...
+    def infer(*, sym_name: Symbol, init: Elements | None = None, type: TensorType) -> None: ...
 
     def verify(self) -> None:
         init = self["init"]
         if isinstance(init, DenseElementsAttr | DenseResourceAttr) and init.type is not self["type"]:
             raise DlirError(f"'init' has type {init.type}, but the variable is {self['type']}", self.location)
+        if init is None and not self["type"].is_static:
+            raise DlirError(f"without 'init' it needs a static shape, got {self['type']}", self.location)
 
 
 class Read(Op, name="state.read"):

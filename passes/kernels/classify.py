@@ -21,6 +21,8 @@ class FusionClass(Enum):
     ELEMENTWISE = "elementwise"
     #: Elements along some dimensions are combined, each read once.
     REDUCE = "reduce"
+    #: Running totals along a dimension.
+    SCAN = "scan"
     #: A reduction over small windows that move with the result's element.
     WINDOW = "window"
     #: A sum of products in which each operand is read many times.
@@ -88,6 +90,8 @@ def _facts(op: Primitive) -> Facts:
     reads = tuple((n, None if found.is_identity else found) for n, found in enumerate(space.maps) if found is not None)
     probe = None if 0 in space.extents else Probe(op)
     cost = 0 if probe is None else sum(scalar_cost(inner.name) for inner in probe.block.ops)
+    if space.scan is not None:
+        return Facts(space, FusionClass.SCAN, reads, False, cost)
     if space.monoid is not None:
         return Facts(space, _reduction_class(space), reads, False, cost)
     moves = len(reads) == 1 and (probe.result in probe.loaded if probe else _same_dtype(op))

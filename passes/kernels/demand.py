@@ -78,5 +78,6 @@ class Demand:
                 self.reductions.setdefault(op, []).append(point)
                 if not self.through_reductions:
                     continue
-                point += self.fresh(space.reduction)
+                # A running total takes one element at each point; what it had before is at hand.
+                point += self.fresh(space.reduction) if space.scan is None else (point[space.scan],)
             waiting += known.operand_elements(op, point)

@@ -6,6 +6,7 @@ A kernel has one of these forms:
 - *window*: the same, and each point reduces over a window of its own;
 - *row*: reductions that all belong to the same rows.  A row is a work item: its reductions are computed first, each over its
   own loop, and the results after them, reading the row again;
+- *scan*: running totals along one dimension of the results, which runs in order, with pointwise ops before and after;
 - *contraction*: one contraction, with pointwise ops on its result.
 """
 
@@ -52,7 +53,7 @@ class Plan:
     rows: tuple[int, ...]
     loops: list[Loop]
     row_index: dict[Primitive, Index] = field(default_factory=dict)
-    #: The contraction or window op, for those forms.
+    #: The contraction, window op or scan, for those forms.
     anchor: Primitive | None = None
     #: Of the results.
     shapes: list[tuple[int, ...]] = field(default_factory=list)

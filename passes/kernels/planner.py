@@ -24,7 +24,10 @@ def plan_kernel(outputs: Sequence[Value], inside: Inside) -> Plan:
     anchors = [op for op, found in classes.items() if found is FusionClass.CONTRACTION]
     reductions = [op for op, found in classes.items() if found is FusionClass.REDUCE]
     windows = [op for op, found in classes.items() if found is FusionClass.WINDOW]
-    if anchors:
+    scans = [op for op, found in classes.items() if found is FusionClass.SCAN]
+    if scans:
+        plan = _plan_scan(outputs, inside, scans, anchors + reductions + windows)
+    elif anchors:
         plan = _plan_contraction(outputs, inside, anchors, reductions + windows)
     elif windows:
         plan = _plan_window(outputs, inside, windows, reductions)
@@ -98,6 +101,24 @@ def _need_each_once(loop: Loop, anchor: Primitive) -> None:
         raise Unfit(f"'{anchor.name}' would be computed more than once")
     if not is_bijection(indices[0], loop.extents, anchor.results[0].shape):
         raise Unfit(f"'{anchor.name}' would be computed more than once")
+
+
+def _plan_scan(outputs: Sequence[Value], inside: Inside, scans: list[Primitive], others: list[Primitive]) -> Plan:
+    """One loop over the points of the scan, each of which has its total once."""
+    scan = scans[0]
+    if len(scans) > 1 or others:
+        raise Unfit(f"'{scan.name}' and '{(scans[1:] + others)[0].name}' go through their elements in different orders")
+    shape = scan.results[0].shape
+    loop = Loop(shape, Demand(inside, shape))
+    for number, value in enumerate(outputs):
+        index = reshaped_index(points(shape), shape, value.shape)
+        if index is None:
+            raise Unfit(f"a result of shape {list(value.shape)} does not go along with a scan of {list(shape)}")
+        loop.outputs.append((number, index))
+        loop.demand.want(value, index)
+    if loop.demand.reductions[scan] != [points(shape)]:
+        raise Unfit(f"'{scan.name}' is needed in another order than it is computed in")
+    return Plan("scan", (), [loop], anchor=scan)
 
 
 # ---------------------------------------------------------------- contraction

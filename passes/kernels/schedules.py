@@ -13,6 +13,7 @@ from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.lanes import emit_lanes
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.rows import emit_rows
+from dlir.passes.kernels.scan import emit_scan
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,9 @@ SCHEDULES: dict[str, Schedule] = {
     ),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
     "rows": Schedule(emit_lanes, ("row",), "an item for a run of rows side by side in memory", ("rows",), True),
+    "scan": Schedule(
+        emit_scan, ("scan",), "an item for each run of totals, or for so many runs side by side in memory", ("runs",)
+    ),
     "contraction": Schedule(
         emit_contraction,
         ("contraction",),
@@ -87,4 +91,4 @@ def schedule_for(name: str | None, kernel: Kernel) -> Schedule:
 
 def default_schedule(plan: Plan) -> str:
     """The schedule of a kernel that states none."""
-    return "row" if plan.form == "row" else "nest"
+    return plan.form if plan.form in ("row", "scan") else "nest"

@@ -145,6 +145,12 @@ def _compose(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
     return tuple(first[axis] for axis in second)
 
 
+def _swapped(items: Sequence[Any]) -> tuple[Any, ...]:
+    if len(items) < 2:
+        raise Undefined
+    return (*items[:-2], items[-1], items[-2])
+
+
 def _extents(axes: Any, value: Value) -> tuple[int, ...]:
     return tuple(_dim(value, axis) for axis in _axes(axes, value))
 
@@ -238,6 +244,7 @@ FUNCTIONS: dict[str, Function] = {
     "trailing": Function(("any", "value"), "bool", _trailing, "whether some axes are the last ones of a value"),
     "permutation": Function(("any", "value"), "list", _permutation, "`perm` with its default (reversed) filled in"),
     "compose": Function(("list", "list"), "list", _compose, "first one permutation, then another"),
+    "swapped": Function(("list",), "list", _swapped, "a list with its last two items exchanged; undefined if shorter"),
     "range": Function(("integer",), "list", lambda count: tuple(range(count)), "[0, 1, ...]: so many"),
     "full": Function(("integer", "any"), "list", _full, "a list with so many times the same"),
     "only": Function(("list",), "any", _only, "the one element of a list; undefined if it has more or none"),

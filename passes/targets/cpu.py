@@ -13,6 +13,7 @@ from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.grid import crossing, merge_dims
 from dlir.passes.kernels.plan import Plan
 from dlir.passes.kernels.roles import Roles, reads_vectors, roles_of
+from dlir.passes.kernels.scan import width_of
 
 #: Elements of a long run of neighbours that make a work item of their own, where there are few runs to share.
 POINTWISE_BLOCK = 16384
@@ -22,6 +23,8 @@ CACHED = 4096
 
 #: Rows side by side in memory that are computed together: enough vectors to hide the latency of adding.
 ROWS_TOGETHER = 256
+#: Running totals side by side from which on they are computed together.
+LEAST_LANES = 4
 
 #: By bytes of a vector register: vectors that one register tile of a contraction may hold.  The machines with 64-byte (and
 #: 16-byte, Arm) registers have 32 of them, those with 32-byte ones 16.
@@ -37,6 +40,8 @@ def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile for a kernel, on a machine with vector registers of this size; 0: on this one."""
     if plan.form == "row":
         return ("rows", (ROWS_TOGETHER,)) if _is_across(plan) else ("row", ())
+    if plan.form == "scan":
+        return "scan", (ROWS_TOGETHER,) if width_of(plan) >= LEAST_LANES else ()
     if plan.form == "contraction":
         roles = roles_of(plan, lambda op: True)
         tile = None if roles is None else _tile(plan, roles, vector_bytes or host_vector_bytes())

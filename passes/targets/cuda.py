@@ -10,7 +10,7 @@ from dlir.passes.kernels.roles import roles_of
 
 def choose(plan: Plan) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile for a kernel."""
-    if plan.form in ("row", "flat"):
+    if plan.form in ("row", "flat", "scan"):
         return plan.form, ()
     roles = roles_of(plan, lambda op: True) if plan.form == "contraction" else None
     tile = tile_for(roles, MULTIPROCESSORS) if roles is not None else ()

@@ -20,7 +20,7 @@ from dlir.ir.attributes import (
 )
 from dlir.ir.errors import did_you_mean
 from dlir.ir.types import Type
-from dlir.textir.build.base import Token
+from dlir.textir.build.base import Token, remember
 from dlir.textir.build.dictionaries import DictionaryActions
 from dlir.textir.build.numbers import POISON_ATTRIBUTE
 from dlir.textir.source import Source
@@ -43,9 +43,7 @@ class AttributeActions(DictionaryActions):
         self.blobs: dict[str, str] = {}
 
     def attr_alias(self, name: Token, attribute: Attribute) -> None:
-        if name[0] in self.attribute_aliases or "." in name[0]:
-            problem = "may not have a dot" if "." in name[0] else "is defined twice"
-            self.token_error(name, f"attribute alias '{name[0]}' {problem}")
+        self.alias_defined(name, f"attribute alias '{name[0]}'")
         self.attribute_aliases[name[0]] = attribute
         self._alias_sizes[attribute] = self._size(attribute)
         if isinstance(attribute, LocationAttr):
@@ -58,9 +56,14 @@ class AttributeActions(DictionaryActions):
             if self._expansion > MAX_EXPANSION:
                 self.token_error(name, f"aliases stand for more than {MAX_EXPANSION} characters")
                 return POISON_ATTRIBUTE
+            if found is POISON_ATTRIBUTE:
+                self.say_no_more()
             return found
         if "." in name[0]:
             return OpaqueAttr(name[0])
+        if name[0] in self.passed_over:
+            self.say_no_more()
+            return POISON_ATTRIBUTE
         hint = did_you_mean(name[0], self.attribute_aliases) or "an alias is defined before it is used: #name = value"
         self.token_error(name, f"unknown attribute alias '{name[0]}'", hint=hint)
         return POISON_ATTRIBUTE
@@ -119,7 +122,8 @@ class AttributeActions(DictionaryActions):
     def OPAQUE(self, text: str, start: int) -> Attribute:
         found = self.by_text.get(text)
         if found is None:
-            found = self.by_text[text] = OpaqueAttr(text)
+            found = OpaqueAttr(text)
+            remember(self.by_text, text, found)
         return found
 
     def opaque_attr(self, name: Token, end: int) -> Attribute:

@@ -20,6 +20,17 @@ Token = tuple[str, int]
 MAX_DEPTH = 4096
 
 
+#: So many pieces of text are remembered with what they mean, of each kind.
+_MAX_REMEMBERED = 2048
+
+
+def remember(found: dict[str, Any], text: str, value: Any) -> None:
+    """Keep what `text` means in `found`, which starts anew when it is full: memory stays bounded, whatever is read."""
+    if len(found) >= _MAX_REMEMBERED:
+        found.clear()
+    found[text] = value
+
+
 class TooDeep(Exception):
     """The text is nested more than MAX_DEPTH deep at `offset`."""
 
@@ -36,6 +47,8 @@ class Actions:
         self.diagnostics: list[Diagnostic] = []
         #: How many diagnostics there were when the last op was finished: an op gets one at most.
         self._reported = 0
+        #: The names in the pieces of the text that could not be read.
+        self.passed_over: set[str] = set()
         #: Parses text[start:end] by another rule of the grammar; set by the parser that drives the actions.
         self.subparse: Callable[[str, int, int], Any]
 
@@ -44,6 +57,10 @@ class Actions:
         if len(self.diagnostics) == self._reported:
             place = self.source.location(start, max(end, start + 1))
             self.diagnostics.append(Diagnostic(message, place, notes=list(notes), hint=hint))
+
+    def say_no_more(self) -> None:
+        """Report nothing else about the op in hand: what is wrong with it follows from an earlier mistake."""
+        self._reported = -1
 
     def place(self, token: Token) -> FileLoc:
         """The place of a token."""

@@ -1,7 +1,7 @@
 """Elements of ``dense<...>``: the text between the angle brackets to an array.
 
 The grammar has checked the syntax; here are shapes, counts and ranges.  Sizes are compared before anything is allocated, and
-nothing recurses.  Everything raises ValueError with a message for the reader of the text.
+nothing recurses.  Everything raises ValueError with a message for the reader of the text, `ElementsError` with the place.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from dlir.ir.attributes import Attribute, DenseElementsAttr, OpaqueAttr
 from dlir.ir.spelling import float_from_bits
 from dlir.ir.types import I1, ComplexType, FloatType, IntegerType, ScalarType, ShapedType, Type
+from dlir.textir.build.misfit import ElementsError, leaf_span, misfit
 
 _COMMENT = re.compile(r"//[^\n]*")
 _COMPLEX = re.compile(r"\(([^,()]*),([^,()]*)\)")
@@ -25,7 +26,7 @@ def dense_attribute(body: str, type: Any) -> Attribute:
     """The attribute of ``dense<body> : type``; one whose elements have no NumPy dtype is kept as its text."""
     if not isinstance(type, ShapedType) or not type.is_static:
         raise ValueError(f"dense needs a tensor or vector type of static shape, not {type}")
-    body = body.strip()
+    whole, body = body, body.strip()
     is_hex = body.startswith('"0x')
     if not _has_dtype(type.dtype) or ('"' in body and not is_hex):
         return OpaqueAttr(f"dense<{body}> : {type}")
@@ -40,8 +41,11 @@ def dense_attribute(body: str, type: Any) -> Attribute:
     leaves: list[Any] = pairs if pairs is not None else _LEAF.findall(body)
     is_splat = not skeleton and len(leaves) == 1
     if not is_splat and not _has_shape(skeleton, type.shape, len(leaves)):
-        raise ValueError(_misfit(skeleton, len(leaves), type))
-    array = _convert(leaves, type.dtype)
+        raise misfit(whole, type.shape, type)
+    try:
+        array = _convert(leaves, type.dtype)
+    except ValueError:
+        raise _wrong_element(whole, leaves, type.dtype) from None
     shape: Any = () if is_splat else type.shape
     return DenseElementsAttr(array.reshape(shape), type)
 
@@ -68,12 +72,22 @@ def _has_shape(skeleton: str, shape: Any, count: int) -> bool:
     return skeleton == expected
 
 
-def _misfit(skeleton: str, count: int, type: ShapedType) -> str:
-    if count == type.size:
-        wanted = " of ".join(f"{extent} lists" for extent in type.shape[:-1])
-        wanted = f"{wanted} of {type.shape[-1]} elements" if wanted else "one list, or one element"
-        return f"the nesting of the lists is not the shape of {type}, which takes {wanted}"
-    return f"{type} has {type.size} elements, and {count} are given"
+def _wrong_element(body: str, leaves: list[Any], dtype: Any) -> ElementsError:
+    """The error for the first element that is none of type `dtype`; there is one."""
+    first, end = 0, len(leaves)
+    message = ""
+    while first < end:
+        middle = (first + end + 1) // 2
+        try:
+            _convert(leaves[first:middle], dtype)
+        except ValueError as error:
+            message = str(error)
+            if middle - first == 1:
+                break
+            end = middle
+        else:
+            first = middle
+    return ElementsError(message, leaf_span(body, first))
 
 
 def _from_hex(digits: str, type: Any) -> np.ndarray:

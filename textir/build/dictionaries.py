@@ -6,15 +6,12 @@ import sys
 from typing import Any
 
 from dlir.ir.attributes import UNIT, Attribute, DictAttr
-from dlir.textir.build.base import Token
+from dlir.textir.build.base import Token, remember
 from dlir.textir.build.numbers import NumberActions
 from dlir.textir.source import Source
 
 #: One entry of an attribute dictionary: name, offset of the name, attribute.
 Entry = tuple[str, int, Attribute]
-
-#: So many dictionaries are remembered by their text.
-_MAX_REMEMBERED = 4096
 
 
 class Entries:
@@ -70,10 +67,10 @@ class DictionaryActions(NumberActions):
         if found is None:
             items = self.subparse("entries", start + 1, start + len(text) - 1) if text[1:-1].strip() else []
             found = self._entries(items)
-            if len(found.attributes) != len(items) or len(self._dictionaries) >= _MAX_REMEMBERED:
+            if len(found.attributes) != len(items):
                 return found, 0
             found.items = [(name, offset - start, attribute) for name, offset, attribute in items]
-            self._dictionaries[text] = found
+            remember(self._dictionaries, text, found)
         return found, start
 
     def PROPS(self, text: str, start: int) -> Dictionary:

@@ -16,6 +16,7 @@ from dlir.textir.build.locations import PendingLoc
 from dlir.textir.build.regions import RegionActions
 from dlir.textir.build.schema import OpInfo, OpProblem
 from dlir.textir.build.types import POISON
+from dlir.textir.forms import misread
 from dlir.textir.source import TextLoc
 
 _ONE_RESULT = re.compile(r"%([\w$.-]++)\s*+=", re.ASCII).fullmatch
@@ -77,7 +78,7 @@ class MakingActions(RegionActions):
         if match is not None and len(op.results) == 1:
             self.define(match[1], op.results[0], token[1])
             return
-        names = _result_names(token)
+        names = result_names(token)
         total = sum(count for _, count in names)
         if total != len(op.results) or not all(count for _, count in names):
             given = f"{len(op.results)} result{'s' * (len(op.results) != 1)}"
@@ -104,7 +105,7 @@ class MakingActions(RegionActions):
     ) -> None:
         """Put something in the place of an op that is wrong; its results may be used without further complaints."""
         if declared is None:
-            declared = (POISON,) * sum(count for _, count in _result_names(head.results))
+            declared = (POISON,) * sum(count for _, count in result_names(head.results))
         self.add(UNKNOWN_OP, head.start, head.results, head.operands, declared, {}, regions, head.successors, location)
 
     # ------------------------------------------------------------ diagnostics
@@ -113,7 +114,7 @@ class MakingActions(RegionActions):
         self, problem: OpProblem, name: Token, operands_start: int, entries: Dictionary | None, types: Sequence[Type]
     ) -> None:
         """Report a problem at the operand or attribute that it is about, else at the op's name."""
-        if POISON in types:
+        if POISON in types or (problem.symbol is not None and f"@{problem.symbol}" in self.passed_over):
             return
         if problem.operand is not None:
             self.operand_error(operands_start, problem.operand, problem.message, hint=problem.hint)
@@ -123,11 +124,23 @@ class MakingActions(RegionActions):
                 start += entries[1]  # type: ignore[index]
                 self.error(start, start + len(key), problem.message, hint=problem.hint)
                 return
+        if problem.is_count and self._misread(name, operands_start, len(types)):
+            return
         hint = self.symbol_hint(problem.symbol) if problem.symbol is not None else None
         self.token_error(name, problem.message, hint=hint or problem.hint)
 
 
-def _result_names(token: Token | None) -> list[tuple[str, int]]:
+    def _misread(self, name: Token, operands_start: int, count: int) -> bool:
+        """Report an op with too few operands by what follows it on its line, if that is not an op by itself."""
+        end = self.operands_range(operands_start, count)[1] if count else name[1] + len(name[0])
+        found = misread(name[0].strip('"'), self.source.text[end : end + 400].partition("\n")[0])
+        if found is not None:
+            message, hint, (start, stop) = found
+            self.error(end + start, end + stop, message, hint=hint)
+        return found is not None
+
+
+def result_names(token: Token | None) -> list[tuple[str, int]]:
     """The names and their numbers of results in ``%a, %b:2 =``."""
     if token is None:
         return []

@@ -17,9 +17,10 @@ from dlir.ir.attributes import (
 )
 from dlir.ir.spelling import float_from_bits
 from dlir.ir.types import I1, I64, FloatType, IndexType, IntegerType, ShapedType, Type
-from dlir.textir.build.base import Token
+from dlir.textir.build.base import Token, remember
 from dlir.textir.build.dense import dense_attribute, fits_integer
 from dlir.textir.build.locations import LocationActions
+from dlir.textir.build.misfit import ElementsError
 from dlir.textir.build.types import POISON
 from dlir.textir.source import Source
 
@@ -41,7 +42,7 @@ class NumberActions(LocationActions):
             number, _, type = text.partition(":")
             type_start = start + len(text) - len(type.lstrip())
             found = self.typed_number((number.rstrip(), start), self.SCALAR(type.lstrip(), type_start))
-            self.by_text[text] = found
+            remember(self.by_text, text, found)
         return found
 
     def number(self, token: Token) -> Attribute:
@@ -50,7 +51,7 @@ class NumberActions(LocationActions):
         if found is None:
             is_float = "." in text
             found = FloatAttr(float(text)) if is_float else self.typed_number(token, I64)
-            self.by_text[text] = found
+            remember(self.by_text, text, found)
         return found
 
     def typed_number(self, token: Token, type: Type) -> Attribute:
@@ -91,7 +92,8 @@ class NumberActions(LocationActions):
             for part in text[1:-1].split(","):
                 items.append(self.number((part.strip(), offset + len(part) - len(part.lstrip()))))
                 offset += len(part) + 1
-            found = self.by_text[text] = ArrayAttr(items)
+            found = ArrayAttr(items)
+            remember(self.by_text, text, found)
         return found
 
     # ------------------------------------------------------------ arrays
@@ -120,17 +122,20 @@ class NumberActions(LocationActions):
         return token
 
     def DENSE_LIST(self, text: str, start: int) -> Token:
-        return text[text.index("<") + 1 : -1], start
+        opened = text.index("<") + 1
+        return text[opened:-1], start + opened
 
     def dense(self, keyword: Token, literal: None, close: Token, type: Type) -> Attribute:
-        body = self.source.text[self.source.text.index("<", keyword[1]) + 1 : close[1]]
-        return self.dense_list((body, keyword[1]), type)
+        opened = self.source.text.index("<", keyword[1]) + 1
+        return self.dense_list((self.source.text[opened : close[1]], opened), type)
 
     def dense_list(self, body: Token, type: Type) -> Attribute:
         try:
             return dense_attribute(body[0], type)
         except ValueError as error:
-            self.error(body[1], body[1] + len("dense"), str(error))
+            span = error.span if isinstance(error, ElementsError) else None
+            start, end = span or (0, len(body[0]))
+            self.error(body[1] + start, body[1] + end, str(error))
             return POISON_ATTRIBUTE
 
     def dense_resource(self, keyword: Token, name: str, type: Type | None) -> Attribute:

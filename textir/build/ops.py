@@ -13,13 +13,14 @@ from dlir.ir.types import FunctionType
 from dlir.textir.build import schema
 from dlir.textir.build.base import Token
 from dlir.textir.build.dictionaries import Dictionary
-from dlir.textir.build.making import UNKNOWN_OP, Head, MakingActions
+from dlir.textir.build.making import UNKNOWN_OP, Head
 from dlir.textir.build.schema import OpInfo, OpProblem
+from dlir.textir.build.skipping import SkippingActions
 from dlir.textir.build.types import POISON
 from dlir.textir.source import Source, TextLoc
 
 
-class OpActions(MakingActions):
+class OpActions(SkippingActions):
     """Actions of the rules under ``op``, other than functions and modules."""
 
     def __init__(self, source: Source, point: InsertionPoint) -> None:

@@ -139,6 +139,7 @@ class RegionActions(AttributeActions):
     # ------------------------------------------------------------ regions
 
     def region_open(self, brace: Token) -> None:
+        self._reported = len(self.diagnostics)
         head = self.heads[-1]
         cls = head.info.cls
         is_graph = not cls.is_registered or cls.is_graph
@@ -190,6 +191,8 @@ class RegionActions(AttributeActions):
             advice = "pass it as an operand, and use the block's argument for it"
             self._use_error(forward, message, self.definition_notes(outer.values[name]), advice)
             return
+        if f"%{name}" in self.passed_over:
+            return
         hint = did_you_mean(name, frame.values)
         if hint is not None:
             hint = hint.replace("'", "'%", 1)
@@ -211,7 +214,7 @@ class RegionActions(AttributeActions):
 
     def _check_blocks(self, frame: Frame) -> None:
         for name, (block, start) in (frame.blocks or {}).items():
-            if block.parent is None:
+            if block.parent is None and f"^{name}" not in self.passed_over:
                 hint = did_you_mean("^" + name, ["^" + n for n, (b, _) in (frame.blocks or {}).items() if b.parent])
                 self._reported = len(self.diagnostics)
                 self.token_error(("^" + name, start), f"block '^{name}' is not defined", hint=hint)

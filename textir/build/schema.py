@@ -47,6 +47,7 @@ class OpProblem(Exception):
         operand: int | None = None,
         attribute: str | None = None,
         symbol: str | None = None,
+        is_count: bool = False,
         hint: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -55,6 +56,8 @@ class OpProblem(Exception):
         self.attribute = attribute
         #: A symbol that is not defined so far.
         self.symbol = symbol
+        #: Whether it is about the number of operands.
+        self.is_count = is_count
         self.hint = hint
 
 
@@ -103,9 +106,18 @@ def is_dialect(name: str) -> bool:
 def unknown_dialect(name: str) -> OpProblem:
     """The problem of an op in the pretty form whose dialect is not known."""
     dialect = name.partition(".")[0]
-    hint = did_you_mean(dialect, DIALECTS) or _elsewhere(name)
+    hint = _other_dialect(name) or _elsewhere(name)
     hint = hint or f'an op of a dialect that is not loaded is written in the generic form: "{name}"(...)'
     return OpProblem(f"unknown dialect '{dialect}'", hint=hint)
+
+
+def _other_dialect(name: str) -> str | None:
+    """The dialect that was meant, if it has an op of such a name."""
+    dialect, _, op = name.partition(".")
+    hint = did_you_mean(dialect, DIALECTS)
+    meant = hint.split("'")[1] if hint else ""
+    is_like = hint and is_dialect(meant) and did_you_mean(op, [known.partition(".")[2] for known in dialect_ops(meant)])
+    return hint if is_like else None
 
 
 def checked_attributes(
@@ -227,14 +239,15 @@ def grouped(info: OpInfo, operands: Sequence[Value], attributes: dict[str, Attri
     if schema.needs_segments and found is None and fill:
         sizes = filled(schema, len(operands))
         if sum(sizes) != len(operands):
-            raise OpProblem(f"'{info.name}' takes {schema.arity()}, got {len(operands)}")
+            raise OpProblem(f"'{info.name}' takes {schema.arity()}, got {len(operands)}", is_count=True)
         found = attributes[SEGMENTS] = DenseArrayAttr(sizes, I32)
     if found is not None and not isinstance(found, DenseArrayAttr):
         raise OpProblem(f"'{SEGMENTS}' must be a list such as array<i32: 1, 1>", attribute=SEGMENTS)
     try:
         return schema.group(operands, None if found is None else found.value)
     except InferError as error:
-        raise OpProblem(f"'{info.name}' {error.message}", hint=error.diagnostics[0].hint) from None
+        message, hint = f"'{info.name}' {error.message}", error.diagnostics[0].hint
+        raise OpProblem(message, is_count=True, hint=hint) from None
 
 
 def filled(schema: Schema, count: int) -> list[int]:

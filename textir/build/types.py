@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dlir.ir.attributes import Attribute
-from dlir.ir.errors import did_you_mean
+from dlir.ir.errors import Note, did_you_mean
 from dlir.ir.types import (
     INDEX,
     NONE,
@@ -26,7 +26,7 @@ from dlir.ir.types import (
     UnrankedType,
     VectorType,
 )
-from dlir.textir.build.base import Actions, Token
+from dlir.textir.build.base import Actions, Token, remember
 from dlir.textir.source import Source
 
 #: What an unknown or malformed type stands as, so that one mistake is reported once.
@@ -51,35 +51,47 @@ class TypeActions(Actions):
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self.type_aliases: dict[str, Type] = {}
+        #: Where each alias, of a type or an attribute, is defined.
+        self._alias_places: dict[str, Token] = {}
         self._types: dict[str, Type] = {}
         self._signatures: dict[str, FunctionType] = {}
         self._type_lists: dict[str, tuple[Type, ...]] = {}
 
     def type_alias(self, name: Token, type: Type) -> None:
-        if name[0] in self.type_aliases or "." in name[0]:
-            problem = "may not have a dot" if "." in name[0] else "is defined twice"
-            self.token_error(name, f"type alias '{name[0]}' {problem}")
+        self.alias_defined(name, f"type alias '{name[0]}'")
         self.type_aliases[name[0]] = type
+
+    def alias_defined(self, name: Token, what: str) -> None:
+        """Check the name of an alias, and end its definition."""
+        first = self._alias_places.setdefault(name[0], name)
+        if "." in name[0]:
+            self.token_error(name, f"{what} may not have a dot", hint="a name with a dot belongs to a dialect")
+        elif first is not name:
+            notes = [Note("the first definition is here", self.place(first))]
+            self.token_error(name, f"{what} is defined twice", notes=notes)
+        self._reported = len(self.diagnostics)
 
     # ------------------------------------------------------------ short-cuts
 
     def TYPE(self, text: str, start: int) -> Type:
         found = self._types.get(text)
         if found is None:
-            found = self._types[text] = self.subparse("full_type", start, start + len(text))
+            found = self.subparse("full_type", start, start + len(text))
+            remember(self._types, text, found)
         return found
 
     def SIGNATURE(self, text: str, start: int) -> FunctionType:
         found = self._signatures.get(text)
         if found is None:
-            found = self._signatures[text] = self.subparse("fn_type", start + 1, start + len(text))
+            found = self.subparse("fn_type", start + 1, start + len(text))
+            remember(self._signatures, text, found)
         return found
 
     def TYPES(self, text: str, start: int) -> tuple[Type, ...]:
         found = self._type_lists.get(text)
         if found is None:
-            types = self.subparse("plain_types", start + 1, start + len(text))
-            found = self._type_lists[text] = tuple(types)
+            found = tuple(self.subparse("plain_types", start + 1, start + len(text)))
+            remember(self._type_lists, text, found)
         return found
 
     # ------------------------------------------------------------ scalars and names
@@ -113,6 +125,9 @@ class TypeActions(Actions):
             return found
         if "." in name[0]:
             return OpaqueType(name[0][1:])
+        if name[0] in self.passed_over:
+            self.say_no_more()
+            return POISON
         hint = did_you_mean(name[0], self.type_aliases) or "an alias is defined before it is used: !name = type"
         self.token_error(name, f"unknown type alias '{name[0]}'", hint=hint)
         return POISON

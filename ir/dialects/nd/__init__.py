@@ -5,29 +5,39 @@ this dialect or what kernel lowering needs (see :mod:`dlir.ir.dialects.nd.base`)
 """
 
 from dlir.ir.dialects.nd import (
+    activation,
+    adaptive,
     arithmetic,
-    composite,
+    attention,
     contraction,
     conversion,
     creation,
     joining,
     logic,
     movement,
+    normalization,
     pooling,
     reduction,
+    scan,
+    search,
     unary,
 )
 
 __all__ = [
+    "activation",
+    "adaptive",
     "arithmetic",
-    "composite",
+    "attention",
     "contraction",
     "conversion",
     "creation",
     "joining",
     "logic",
     "movement",
+    "normalization",
     "pooling",
     "reduction",
+    "scan",
+    "search",
     "unary",
 ]

@@ -36,7 +36,9 @@ class Space:
     ``maps[i]`` says which element of operand i a point reads, as a map over ``parallel + reduction``; None where that
     is not known from the point (or nothing is read, see `Primitive.shape_operands`).  With `guarded`, a map may point
     outside of its operand, where nothing is read (pad, concat, windows).  `monoid` combines the elements of a
-    reduction; an empty one gives its neutral element.
+    reduction; an empty one gives its neutral element.  With `scan`, a number of a parallel dimension, the reduction is
+    over what lies along it up to the point, and each point's total is that of the point before it and one element more
+    (see :class:`~dlir.ir.dialects.nd.scan.Scan`).
     """
 
     parallel: tuple[int, ...]
@@ -44,6 +46,7 @@ class Space:
     maps: tuple[AffineMap | None, ...] = ()
     monoid: Monoid | None = None
     guarded: bool = False
+    scan: int | None = None
 
     @property
     def extents(self) -> tuple[int, ...]:

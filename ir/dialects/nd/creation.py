@@ -17,7 +17,7 @@ from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.dialects.nd.scalars import accumulator, narrow
 from dlir.ir.errors import DlirError
 from dlir.ir.op import Elements, InferError, Tensor
-from dlir.ir.ops import arith
+from dlir.ir.ops import arith, nd
 from dlir.ir.types import I64, ScalarType, TensorType
 
 
@@ -103,3 +103,9 @@ def _extents(shape: tuple[int, ...], like: tuple[int | None, ...] | None) -> tup
     if -1 in shape and (like is None or len(like) != len(shape)):
         raise InferError(f"'shape' {list(shape)} takes -1 from operand 'like', which must have rank {len(shape)}")
     return tuple(like[axis] if like and extent == -1 else extent for axis, extent in enumerate(shape))
+
+
+def indices(x: Value, axis: int) -> Value:
+    """The index (i64) along `axis` of each element of `x`."""
+    extents = tuple(-1 if extent is None else extent for extent in x.shape)
+    return nd.iota(x if -1 in extents else None, shape=extents, axis=axis, dtype=I64)

@@ -1,4 +1,4 @@
-"""Reductions: sum, mean, max, min over some of the axes."""
+"""Reductions over some of the axes: sum, prod, mean, max, min, any, all."""
 
 from __future__ import annotations
 
@@ -89,7 +89,26 @@ class Sum(Reduction, name="nd.sum"):
 
     @staticmethod
     def eval(x: Any, *, axes: Axes = None, keepdims: bool = False) -> Any:
-        return np.sum(x, axes, dtype=_wide(x), keepdims=keepdims).astype(x.dtype)
+        return np.sum(x, axes, dtype=wide_dtype(x), keepdims=keepdims).astype(x.dtype)
+
+
+class Prod(Reduction, name="nd.prod"):
+    """The product; 1 over nothing.
+
+    The dtype stays (integers wrap around); f16 and bf16 are multiplied in f32 and rounded once.  Builders turn bools
+    into i64.
+    """
+
+    monoid = "mul"
+
+    @classmethod
+    def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
+        return promote(groups, I64 if common_dtype(groups) is I1 else None)
+
+    @staticmethod
+    def eval(x: Any, *, axes: Axes = None, keepdims: bool = False) -> Any:
+        with np.errstate(over="ignore"):
+            return np.prod(x, axes, dtype=wide_dtype(x), keepdims=keepdims).astype(x.dtype)
 
 
 class Mean(Reduction, name="nd.mean"):
@@ -108,7 +127,7 @@ class Mean(Reduction, name="nd.mean"):
 
     @staticmethod
     def eval(x: Any, *, axes: Axes = None, keepdims: bool = False) -> Any:
-        total = np.sum(x, axes, dtype=_wide(x), keepdims=keepdims)
+        total = np.sum(x, axes, dtype=wide_dtype(x), keepdims=keepdims)
         count = math.prod(x.shape[axis] for axis in normalize_axes(axes, x.ndim))
         return (total / total.dtype.type(count)).astype(x.dtype)
 
@@ -161,6 +180,36 @@ class Min(Extremum, name="nd.min"):
         return np.min(x, axes, keepdims=keepdims)
 
 
+class Quantifier(Reduction):
+    """Base of any and all.  Builders take any dtype: what is not zero is true, NaN included."""
+
+    kinds = "b"
+
+    @classmethod
+    def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
+        return promote(groups, I1)
+
+
+class Any_(Quantifier, name="nd.any"):
+    """Whether any of the bools is true; false over nothing."""
+
+    monoid = "or"
+
+    @staticmethod
+    def eval(x: Any, *, axes: Axes = None, keepdims: bool = False) -> Any:
+        return np.any(x, axes, keepdims=keepdims)
+
+
+class All(Quantifier, name="nd.all"):
+    """Whether all of the bools are true; true over nothing."""
+
+    monoid = "and"
+
+    @staticmethod
+    def eval(x: Any, *, axes: Axes = None, keepdims: bool = False) -> Any:
+        return np.all(x, axes, keepdims=keepdims)
+
+
 def refuse_empty(shape: Shape, axes: Axes) -> None:
     """InferError if an axis that is reduced over has no elements."""
     for axis in normalize_axes(axes, len(shape)):
@@ -168,6 +217,6 @@ def refuse_empty(shape: Shape, axes: Axes) -> None:
             raise InferError(f"axis {axis} has no elements, and nothing has no largest or smallest one")
 
 
-def _wide(x: Any) -> Any:
+def wide_dtype(x: Any) -> Any:
     """The dtype in which sums are made."""
     return np.float32 if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x.dtype

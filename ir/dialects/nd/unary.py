@@ -107,6 +107,17 @@ class Exp(FloatFunction, name="nd.exp"):
         return math.exp(x)
 
 
+class Expm1(FloatFunction, name="nd.expm1"):
+    """exp(x) - 1, precise near 0; the zero of ±0 keeps its sign."""
+
+    @staticmethod
+    def eval(x: Any) -> Any:
+        return np.expm1(x)
+
+    def scalar(self, x: Value) -> Value:
+        return math.expm1(x)
+
+
 class Log(FloatFunction, name="nd.log"):
     """The natural logarithm; log(±0) is -inf, of a negative number NaN."""
 

@@ -1,5 +1,5 @@
 """The ``nn`` dialect: layers, each a shape rule and a decomposition into ``nd`` ops."""
 
-from dlir.ir.dialects.nn import activation, linear, normalization, pooling
+from dlir.ir.dialects.nn import activation, attention, linear, loss, normalization, pooling
 
-__all__ = ["activation", "linear", "normalization", "pooling"]
+__all__ = ["activation", "attention", "linear", "loss", "normalization", "pooling"]

@@ -7,83 +7,60 @@ from typing import Any
 import numpy as np
 
 from dlir.ir.core import Value
-from dlir.ir.dialects.nd.checks import need_kind, normalize_axis
-from dlir.ir.dialects.nd.composite import Relu as NdRelu
-from dlir.ir.dialects.nd.composite import Softmax as NdSoftmax
+from dlir.ir.dialects.nd import activation as nd_activation
+from dlir.ir.dialects.nd import normalization as nd_normalization
+from dlir.ir.dialects.nd.checks import normalize_axis
 from dlir.ir.dialects.nd.movement import Reshape
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
-from dlir.ir.dialects.nn.base import Layer
+from dlir.ir.dialects.nd.unary import Tanh as NdTanh
+from dlir.ir.dialects.nn.base import Layer, Mirror
 from dlir.ir.op import InferError, Tensor
 from dlir.ir.ops import nd
 from dlir.ir.types import Shape
 
 
-class Relu(Layer, name="nn.relu"):
+class Relu(Mirror, name="nn.relu", of=nd_activation.Relu):
     """max(x, 0); NaN for NaN."""
 
-    @staticmethod
-    def infer(x: Tensor) -> Tensor:
-        return NdRelu.infer(x)
 
-    @staticmethod
-    def decompose(x: Value) -> Value:
-        return nd.relu(x)
-
-    @staticmethod
-    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        return [random_array(rng, random_shape(rng), random_dtype(rng, "if"))], {}
-
-
-class Sigmoid(Layer, name="nn.sigmoid"):
+class Sigmoid(Mirror, name="nn.sigmoid", of=nd_activation.Sigmoid):
     """1 / (1 + exp(-x))."""
 
-    @staticmethod
-    def infer(x: Tensor) -> Tensor:
-        need_kind(x.dtype, "f")
-        return x
 
-    @staticmethod
-    def decompose(x: Value) -> Value:
-        return nd.sigmoid(x)
-
-    @staticmethod
-    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        return [random_array(rng, random_shape(rng), random_dtype(rng, "f"))], {}
-
-
-class Tanh(Layer, name="nn.tanh"):
+class Tanh(Mirror, name="nn.tanh", of=NdTanh):
     """The hyperbolic tangent."""
 
-    @staticmethod
-    def infer(x: Tensor) -> Tensor:
-        need_kind(x.dtype, "f")
-        return x
 
-    @staticmethod
-    def decompose(x: Value) -> Value:
-        return nd.tanh(x)
-
-    @staticmethod
-    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        return [random_array(rng, random_shape(rng), random_dtype(rng, "f"))], {}
+class Gelu(Mirror, name="nn.gelu", of=nd_activation.Gelu):
+    """x times the normal distribution's probability of a value below x, exactly or, with `tanh`, nearly."""
 
 
-class Softmax(Layer, name="nn.softmax"):
+class Silu(Mirror, name="nn.silu", of=nd_activation.Silu):
+    """x * sigmoid(x), also called swish."""
+
+
+class HardSwish(Mirror, name="nn.hardswish", of=nd_activation.HardSwish):
+    """x * max(0, min(6, x + 3)) / 6."""
+
+
+class HardSigmoid(Mirror, name="nn.hardsigmoid", of=nd_activation.HardSigmoid):
+    """max(0, min(1, alpha * x + beta))."""
+
+
+class Elu(Mirror, name="nn.elu", of=nd_activation.Elu):
+    """x above zero, alpha * (exp(x) - 1) elsewhere."""
+
+
+class LeakyRelu(Mirror, name="nn.leaky_relu", of=nd_activation.LeakyRelu):
+    """x above zero, alpha * x elsewhere."""
+
+
+class Softmax(Mirror, name="nn.softmax", of=nd_normalization.Softmax):
     """exp(x) along `axis`, divided by its sum: positive, with sum 1."""
 
-    @staticmethod
-    def infer(x: Tensor, *, axis: int = -1) -> Tensor:
-        return NdSoftmax.infer(x, axis=axis)
 
-    @staticmethod
-    def decompose(x: Value, *, axis: int = -1) -> Value:
-        return nd.softmax(x, axis=axis)
-
-    @staticmethod
-    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        x = random_array(rng, [(3,), (2, 5), (1, 1), (0, 4), (2, 3, 4)][int(rng.integers(5))])
-        axis = int(rng.integers(-x.ndim, x.ndim))
-        return [x], {"axis": axis if x.shape[axis] else -1}
+class LogSoftmax(Mirror, name="nn.log_softmax", of=nd_normalization.LogSoftmax):
+    """The logarithm of softmax along `axis`, finite where softmax itself gives 0."""
 
 
 class Flatten(Layer, name="nn.flatten"):

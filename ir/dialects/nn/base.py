@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,21 @@ from dlir.ir.dialects.nd.operands import tensors
 from dlir.ir.op import Tensor
 from dlir.ir.ops import nd
 
-Activation = Literal["none", "relu", "sigmoid", "tanh", "softmax"]
+Activation = Literal[
+    "none",
+    "relu",
+    "sigmoid",
+    "tanh",
+    "softmax",
+    "log_softmax",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "hardswish",
+    "hardsigmoid",
+    "elu",
+    "leaky_relu",
+]
 
 
 class Layer(Decomposed):
@@ -32,19 +47,24 @@ class Layer(Decomposed):
         raise TypeError("a layer must define sample")
 
 
+class Mirror(Layer):
+    """Base of layers that are one op of ``nd``, `of`, under the name that it has in networks."""
+
+    def __init_subclass__(cls, of: Any = None, **keywords: Any) -> None:
+        if of is not None:
+            for name, value in (("infer", of.infer), ("decompose", of.build), ("sample", of.sample)):
+                setattr(cls, name, staticmethod(value))
+        super().__init_subclass__(**keywords)
+
+
 def activate(x: Value, activation: Activation) -> Value:
-    """The activation of `x`; softmax goes along the last axis."""
-    match activation:
-        case "none":
-            return x
-        case "relu":
-            return nd.relu(x)
-        case "sigmoid":
-            return nd.sigmoid(x)
-        case "tanh":
-            return nd.tanh(x)
-        case "softmax":
-            return nd.softmax(x)
+    """The activation of `x` with its usual constants; softmax and log_softmax go along the last axis."""
+    if activation == "none":
+        return x
+    if activation == "gelu_tanh":
+        return nd.gelu(x, approximate="tanh")
+    function: Callable[[Value], Value] = getattr(nd, activation)
+    return function(x)
 
 
 def need_floats(x: Tensor, *weights: Tensor | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.checks import fits, need_rank
 from dlir.ir.dialects.nd.contraction import Conv
-from dlir.ir.dialects.nd.samples import random_array
+from dlir.ir.dialects.nd.samples import pick, random_array
 from dlir.ir.dialects.nn.base import Activation, Layer, activate, need_floats, need_vector
 from dlir.ir.op import InferError, Tensor
 from dlir.ir.ops import nd
@@ -18,7 +19,8 @@ from dlir.ir.ops import nd
 class Dense(Layer, name="nn.dense"):
     """A fully connected layer: activation(x @ w + bias).
 
-    x [..., batch, in], w [in, out], bias [out] (optional) -> [..., batch, out].  `softmax` goes along the last axis.
+    x [..., batch, in], w [in, out], bias [out] (optional) -> [..., batch, out].  `softmax` and `log_softmax` go along the
+    last axis.
     """
 
     @staticmethod
@@ -44,7 +46,7 @@ class Dense(Layer, name="nn.dense"):
         batch, inputs, outputs = int(rng.integers(0, 4)), int(rng.integers(1, 5)), int(rng.integers(1, 5))
         leading = (2, batch) if rng.random() < 0.2 else (batch,)
         bias = random_array(rng, (outputs,)) if rng.random() < 0.6 else None
-        activation = ["none", "relu", "sigmoid", "tanh", "softmax"][int(rng.integers(5))]
+        activation = pick(rng, typing.get_args(Activation))
         arrays = [random_array(rng, (*leading, inputs)), random_array(rng, (inputs, outputs)), bias]
         return arrays, {"activation": activation}
 
@@ -54,7 +56,8 @@ class Conv2d(Layer, name="nn.conv2d"):
 
     x [N, C, H, W], w [O, C/groups, kh, kw], bias [O] (optional) -> [N, O, H', W'], where
     H' = (H + padding - dilation * (kh - 1) - 1) // stride + 1.  `padding` with zeros is (vertical, horizontal) on both
-    sides, or (top, left, bottom, right).  `softmax` goes along the last axis.
+    sides, or (top, left, bottom, right).  `softmax` and `log_softmax` go along the
+    last axis.
     """
 
     @staticmethod
@@ -113,7 +116,7 @@ class Conv2d(Layer, name="nn.conv2d"):
             "padding": _pair(rng, 0, 3),
             "dilation": tuple(int(d) for d in dilation),
             "groups": groups,
-            "activation": ["none", "relu"][int(rng.integers(2))],
+            "activation": pick(rng, ["none", *typing.get_args(Activation)]),
         }
 
 

@@ -1,19 +1,23 @@
-"""Pooling layers over images: max_pool2d and avg_pool2d."""
+"""Pooling layers over images: in windows of a given size or a given number, and over the whole image."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from dlir.ir.core import Value
-from dlir.ir.dialects.nd.checks import need_rank, per_dim
+from dlir.ir.dialects.nd.adaptive import AdaptiveAvgPool, AdaptiveMaxPool
+from dlir.ir.dialects.nd.checks import need_kind, need_rank, per_dim
 from dlir.ir.dialects.nd.pooling import AvgPool, MaxPool
-from dlir.ir.dialects.nd.samples import random_array
+from dlir.ir.dialects.nd.reduction import refuse_empty
+from dlir.ir.dialects.nd.samples import random_array, random_dtype
 from dlir.ir.dialects.nn.base import Layer
 from dlir.ir.dialects.nn.linear import unless
 from dlir.ir.op import Tensor
 from dlir.ir.ops import nd
+
+LAYOUT = "batch, channels, height, width"
 
 
 class MaxPool2d(Layer, name="nn.max_pool2d"):
@@ -97,8 +101,84 @@ class AvgPool2d(Layer, name="nn.avg_pool2d"):
         return arrays, {**attributes, "count_include_pad": bool(rng.integers(2))}
 
 
+class GlobalPool2d(Layer):
+    """Base of pooling over whole images: [N, C, H, W] -> [N, C, 1, 1]."""
+
+    @classmethod
+    def infer(cls, x: Tensor) -> Tensor:
+        need_kind(x.dtype, cls.kinds)
+        need_rank("x", x, 4, LAYOUT)
+        refuse_empty(x.shape, (2, 3))
+        return x.with_shape((*x.shape[:2], 1, 1))
+
+    #: The kinds of dtype that the layer takes.
+    kinds: ClassVar[str]
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        batch, *rest = int(rng.integers(0, 3)), *(int(n) for n in rng.integers(1, 5, 3))
+        return [random_array(rng, (batch, *rest), random_dtype(rng, cls.kinds))], {}
+
+
+class GlobalAvgPool2d(GlobalPool2d, name="nn.global_avg_pool2d"):
+    """The mean of each image: [N, C, H, W] -> [N, C, 1, 1]."""
+
+    kinds = "f"
+
+    @staticmethod
+    def decompose(x: Value) -> Value:
+        return nd.mean(x, axes=(2, 3), keepdims=True)
+
+
+class GlobalMaxPool2d(GlobalPool2d, name="nn.global_max_pool2d"):
+    """The largest element of each image, NaN if it has one: [N, C, H, W] -> [N, C, 1, 1]."""
+
+    kinds = "if"
+
+    @staticmethod
+    def decompose(x: Value) -> Value:
+        return nd.max(x, axes=(2, 3), keepdims=True)
+
+
+class AdaptivePool2d(Layer):
+    """Base of pooling to a given size."""
+
+    of: ClassVar[Any]
+
+    @classmethod
+    def infer(cls, x: Tensor, *, output_size: tuple[int, ...]) -> Tensor:
+        need_rank("x", x, 4, LAYOUT)
+        per_dim("output_size", output_size, 2, 1, 1)
+        return cls.of.infer(x, output_size=output_size)
+
+    @classmethod
+    def decompose(cls, x: Value, *, output_size: tuple[int, ...]) -> Value:  # type: ignore[override]
+        return cls.of.build(x, output_size=output_size)
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        shape = (int(rng.integers(0, 3)), int(rng.integers(1, 3)), *(int(n) for n in rng.integers(1, 9, 2)))
+        output_size = tuple(int(n) for n in rng.integers(1, 5, 2))
+        return [random_array(rng, shape)], {"output_size": output_size}
+
+
+class AdaptiveAvgPool2d(AdaptivePool2d, name="nn.adaptive_avg_pool2d"):
+    """The mean of each of `output_size` (vertical, horizontal) windows spread evenly: [N, C, H, W] -> [N, C, H', W'].
+
+    Window i of n over an extent goes from floor(i * extent / n) to ceil((i + 1) * extent / n), as in PyTorch.
+    """
+
+    of = AdaptiveAvgPool
+
+
+class AdaptiveMaxPool2d(AdaptivePool2d, name="nn.adaptive_max_pool2d"):
+    """The largest element of each of the windows of ``nn.adaptive_avg_pool2d``: [N, C, H, W] -> [N, C, H', W']."""
+
+    of = AdaptiveMaxPool
+
+
 def _check(x: Tensor, kernel: tuple[int, ...]) -> None:
-    need_rank("x", x, 4, "batch, channels, height, width")
+    need_rank("x", x, 4, LAYOUT)
     per_dim("kernel", kernel, 2, 1, 1)
 
 

@@ -13,12 +13,14 @@ from dlir.ir.attributes import Attribute
 from dlir.ir.builder import at_end
 from dlir.ir.core import Block, UnregisteredOp, Value
 from dlir.ir.dialects.nd.conversion import signless
+from dlir.ir.dialects.nd.scalars import accumulator
 from dlir.ir.op import Op, spread_groups
 from dlir.ir.ops import arith
 from dlir.ir.types import INDEX, TensorType, Type, dtype_from_numpy
 
 MONOIDS: dict[str, tuple[Any, Callable[[np.dtype], Any]]] = {
     "add": (np.add, lambda dtype: 0),
+    "mul": (np.multiply, lambda dtype: 1),
     "max": (np.maximum, lambda dtype: np.iinfo(dtype).min if dtype.kind == "i" else -np.inf),
     "min": (np.minimum, lambda dtype: np.iinfo(dtype).max if dtype.kind == "i" else np.inf),
     "and": (np.logical_and, lambda dtype: True),
@@ -123,7 +125,7 @@ def run_points(op: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
     accumulated: Any = None
     if 0 in space.reduction:
         function, neutral = MONOIDS[space.monoid]
-        dtype = np.dtype("f4") if result_type.dtype.numpy.itemsize == 2 else result_type.dtype.numpy
+        dtype = accumulator(result_type.dtype).numpy
         accumulated = np.full(space.parallel, neutral(dtype), dtype)
     else:
         context = Context(op, arrays, space.extents)

@@ -42,6 +42,14 @@ ACTIVATIONS = {
     "sigmoid": torch.sigmoid,
     "tanh": torch.tanh,
     "softmax": lambda y: torch.softmax(y, -1),
+    "log_softmax": lambda y: torch.log_softmax(y, -1),
+    "gelu": F.gelu,
+    "gelu_tanh": lambda y: F.gelu(y, approximate="tanh"),
+    "silu": F.silu,
+    "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid,
+    "elu": F.elu,
+    "leaky_relu": F.leaky_relu,
 }
 
 
@@ -127,9 +135,11 @@ def test_layer_norm() -> None:
         close(run("nn.layer_norm", x, gamma, beta, **attributes), expected)
 
 
-def test_softmax() -> None:
-    for (x,), attributes in draws("nn.softmax"):
-        close(run("nn.softmax", x, **attributes), torch.softmax(t(x), attributes["axis"]))
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax(name: str) -> None:
+    for (x,), attributes in draws(f"nn.{name}"):
+        x = x.astype("f4")
+        close(run(f"nn.{name}", x, **attributes), getattr(torch, name)(t(x), attributes["axis"]))
 
 
 def test_softmax_of_large_numbers() -> None:

@@ -1,0 +1,159 @@
+"""Activations: formulas for one element.  f16 and bf16 are computed in f32 and rounded once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from dlir.ir.core import Value
+from dlir.ir.dialects.nd.base import Composite
+from dlir.ir.dialects.nd.checks import need_kind
+from dlir.ir.dialects.nd.composite import FloatComposite, narrowed, widened
+from dlir.ir.dialects.nd.samples import pick, random_array, random_dtype, random_shape
+from dlir.ir.op import Tensor
+from dlir.ir.ops import nd
+
+
+class Relu(Composite, name="nd.relu"):
+    """max(x, 0); NaN for NaN."""
+
+    @staticmethod
+    def infer(x: Tensor) -> Tensor:
+        need_kind(x.dtype, "if")
+        return x
+
+    @staticmethod
+    def decompose(x: Value) -> Value:
+        return nd.maximum(x, 0)
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        return [random_array(rng, random_shape(rng), random_dtype(rng, "if"), special=True)], {}
+
+
+class FloatActivation(FloatComposite):
+    """Base of activations of floats without attributes."""
+
+    @classmethod
+    def infer(cls, x: Tensor) -> Tensor:
+        need_kind(x.dtype, "f")
+        return x
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        return [random_array(rng, random_shape(rng), random_dtype(rng, "f"), special=True)], {}
+
+
+class Sigmoid(FloatActivation, name="nd.sigmoid"):
+    """1 / (1 + exp(-x)); 0 and 1 far from zero."""
+
+    @staticmethod
+    def decompose(x: Value) -> Value:
+        return narrowed(nd.div(1.0, nd.add(1.0, nd.exp(nd.neg(widened(x))))), x)
+
+
+class Silu(FloatActivation, name="nd.silu"):
+    """x * sigmoid(x), also called swish, computed as x / (1 + exp(-x)); NaN for -inf, as in PyTorch."""
+
+    @staticmethod
+    def decompose(x: Value) -> Value:
+        wide = widened(x)
+        return narrowed(nd.div(wide, nd.add(1.0, nd.exp(nd.neg(wide)))), x)
+
+
+class Gelu(FloatComposite, name="nd.gelu"):
+    """x times the normal distribution's probability of a value below x; NaN for -inf, as in PyTorch.
+
+    `approximate` is `none`, 0.5 * x * (1 + erf(x / sqrt(2))), or `tanh`,
+    0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) (Hendrycks and Gimpel, 2016).
+    """
+
+    @staticmethod
+    def infer(x: Tensor, *, approximate: Literal["none", "tanh"] = "none") -> Tensor:
+        need_kind(x.dtype, "f")
+        return x
+
+    @staticmethod
+    def decompose(x: Value, *, approximate: Literal["none", "tanh"] = "none") -> Value:
+        wide = widened(x)
+        if approximate == "tanh":
+            cube = nd.mul(nd.mul(wide, wide), wide)
+            inner = nd.mul(math.sqrt(2 / math.pi), nd.add(wide, nd.mul(0.044715, cube)))
+            curve = nd.tanh(inner)
+        else:
+            curve = nd.erf(nd.mul(wide, math.sqrt(0.5)))
+        return narrowed(nd.mul(nd.mul(0.5, wide), nd.add(1.0, curve)), x)
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        x = random_array(rng, random_shape(rng), random_dtype(rng, "f"), special=True)
+        return [x], {"approximate": pick(rng, ["none", "tanh"])}
+
+
+class HardSigmoid(FloatComposite, name="nd.hardsigmoid"):
+    """max(0, min(1, alpha * x + beta)), straight lines in place of a sigmoid; NaN for NaN."""
+
+    @staticmethod
+    def infer(x: Tensor, *, alpha: float = 1 / 6, beta: float = 0.5) -> Tensor:
+        need_kind(x.dtype, "f")
+        return x
+
+    @staticmethod
+    def decompose(x: Value, *, alpha: float = 1 / 6, beta: float = 0.5) -> Value:
+        line = nd.add(nd.mul(widened(x), alpha), beta)
+        return narrowed(nd.maximum(nd.minimum(line, 1.0), 0.0), x)
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        x = random_array(rng, random_shape(rng), random_dtype(rng, "f"), special=True)
+        return [x], {} if rng.random() < 0.5 else {"alpha": 0.2, "beta": 0.25}
+
+
+class HardSwish(FloatActivation, name="nd.hardswish"):
+    """x * max(0, min(6, x + 3)) / 6, straight lines in place of silu's sigmoid; NaN for -inf, as in PyTorch."""
+
+    @staticmethod
+    def decompose(x: Value) -> Value:
+        wide = widened(x)
+        gate = nd.maximum(nd.minimum(nd.add(wide, 3.0), 6.0), 0.0)
+        return narrowed(nd.div(nd.mul(wide, gate), 6.0), x)
+
+
+class Elu(FloatComposite, name="nd.elu"):
+    """x above zero, alpha * (exp(x) - 1) elsewhere, precise near 0."""
+
+    @staticmethod
+    def infer(x: Tensor, *, alpha: float = 1.0) -> Tensor:
+        need_kind(x.dtype, "f")
+        return x
+
+    @staticmethod
+    def decompose(x: Value, *, alpha: float = 1.0) -> Value:
+        wide = widened(x)
+        return narrowed(nd.select(nd.greater(wide, 0.0), wide, nd.mul(alpha, nd.expm1(wide))), x)
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        x = random_array(rng, random_shape(rng), random_dtype(rng, "f"), special=True)
+        return [x], {"alpha": float(rng.choice([1.0, 0.5]))}
+
+
+class LeakyRelu(FloatComposite, name="nd.leaky_relu"):
+    """x above zero, alpha * x elsewhere."""
+
+    @staticmethod
+    def infer(x: Tensor, *, alpha: float = 0.01) -> Tensor:
+        need_kind(x.dtype, "f")
+        return x
+
+    @staticmethod
+    def decompose(x: Value, *, alpha: float = 0.01) -> Value:
+        wide = widened(x)
+        return narrowed(nd.select(nd.greater(wide, 0.0), wide, nd.mul(alpha, wide)), x)
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        x = random_array(rng, random_shape(rng), random_dtype(rng, "f"), special=True)
+        return [x], {"alpha": float(rng.choice([0.01, 0.25]))}

@@ -1,0 +1,161 @@
+"""Losses: how far predictions are from what was wanted."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+
+from dlir.ir.core import Value
+from dlir.ir.dialects.nd.checks import (
+    kind_of,
+    need_kind,
+    need_shape,
+    normalize_axis,
+    reduced_shape,
+    same_dtype,
+    same_shape,
+)
+from dlir.ir.dialects.nd.composite import narrowed, widened
+from dlir.ir.dialects.nd.creation import indices
+from dlir.ir.dialects.nd.reduction import refuse_empty
+from dlir.ir.dialects.nd.samples import pick, random_array, random_dtype, random_shape
+from dlir.ir.dialects.nn.base import Layer, need_floats
+from dlir.ir.op import InferError, Tensor
+from dlir.ir.ops import nd
+from dlir.ir.types import I32, I64, is_float
+
+Reduction = Literal["mean", "sum", "none"]
+
+
+class CrossEntropy(Layer, name="nn.cross_entropy"):
+    """-log(softmax(logits)) at the label, along `axis`: PyTorch's ``cross_entropy``.
+
+    `labels` are class indices, integers with the shape of the logits less `axis`, or probabilities, floats with the
+    shape and dtype of the logits: then it is -sum(labels * log_softmax(logits)).  `reduction` is over all of them;
+    `none` gives a loss for each.  Labels equal to `ignore_index` count as nothing, also in the mean.  A label that is no
+    class gives inf.  f16 and bf16 are computed in f32, and the result is rounded once.
+    """
+
+    @staticmethod
+    def infer(
+        logits: Tensor,
+        labels: Tensor,
+        *,
+        axis: int = 1,
+        reduction: Reduction = "mean",
+        ignore_index: int | None = None,
+    ) -> Tensor:
+        need_kind(logits.dtype, "f")
+        need_kind(labels.dtype, "iuf")
+        axes = (normalize_axis(axis, logits.rank),)
+        refuse_empty(logits.shape, axes)
+        shape = reduced_shape(logits.shape, axes, False)
+        if is_float(labels.dtype):
+            same_dtype(logits, labels)
+            need_shape("labels", labels, logits.shape, f"probabilities for logits {logits}")
+            if ignore_index is not None:
+                raise InferError("'ignore_index' is for class indices, and labels are probabilities")
+        else:
+            need_shape(
+                "labels", labels, shape, f"class indices for logits {logits}, of which axis {axes[0]} is classes"
+            )
+        return logits.with_shape(shape if reduction == "none" else ())
+
+    @staticmethod
+    def decompose(
+        logits: Value,
+        labels: Value,
+        *,
+        axis: int = 1,
+        reduction: Reduction = "mean",
+        ignore_index: int | None = None,
+    ) -> Value:
+        wide = widened(logits)
+        below = nd.sub(wide, nd.max(wide, axes=(axis,), keepdims=True))
+        total = nd.log(nd.sum(nd.exp(below), axes=(axis,), keepdims=True))
+        if is_float(labels.dtype):
+            loss = nd.sum(nd.mul(widened(labels), nd.sub(total, below)), axes=(axis,))
+            return narrowed(_reduced(loss, reduction), logits)
+        if kind_of(labels.dtype) == "u":
+            labels = nd.cast(labels, dtype=I64)
+        is_label = nd.equal(*_comparable(below, labels, axis))
+        at_label = nd.max(nd.select(is_label, below, -math.inf), axes=(axis,), keepdims=True)
+        loss = _without(nd.sub(total, at_label), axis)
+        if ignore_index is None:
+            return narrowed(_reduced(loss, reduction), logits)
+        is_counted = nd.not_equal(nd.cast(labels, dtype=I64), ignore_index)
+        loss = nd.select(is_counted, loss, 0.0)
+        if reduction != "mean":
+            return narrowed(_reduced(loss, reduction), logits)
+        return narrowed(nd.div(nd.sum(loss), nd.sum(nd.cast(is_counted, dtype=loss.dtype))), logits)
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        shape = pick(rng, [(2, 3), (1, 4), (5, 1), (0, 3), (2, 3, 2), (2, 4, 1, 2), (3, 10)])
+        axis = pick(rng, [1, 1 - len(shape)])
+        logits = random_array(rng, shape, random_dtype(rng, "f"))
+        attributes = {"axis": axis, "reduction": pick(rng, ["mean", "sum", "none"])}
+        if rng.random() < 0.3:
+            return [logits, np.abs(random_array(rng, shape)).astype(logits.dtype)], attributes
+        labels = rng.integers(0, shape[1], (shape[0], *shape[2:])).astype(pick(rng, ["i8", "i8", "i4", "u1"]))
+        return [logits, labels], {**attributes, "ignore_index": pick(rng, [None, None, 0])}
+
+
+class MseLoss(Layer, name="nn.mse_loss"):
+    """The mean of (x - target) ** 2, their sum, or with `none` each of them: PyTorch's ``mse_loss``.
+
+    f16 and bf16 are computed in f32, and the result is rounded once.
+    """
+
+    @staticmethod
+    def infer(x: Tensor, target: Tensor, *, reduction: Reduction = "mean") -> Tensor:
+        need_floats(x, target)
+        same_shape(x, target)
+        return x.with_shape(x.shape if reduction == "none" else ())
+
+    @staticmethod
+    def decompose(x: Value, target: Value, *, reduction: Reduction = "mean") -> Value:
+        difference = nd.sub(widened(x), widened(target))
+        return narrowed(_reduced(nd.mul(difference, difference), reduction), x)
+
+    @staticmethod
+    def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
+        shape, dtype = random_shape(rng), random_dtype(rng, "f")
+        arrays = [random_array(rng, shape, dtype) for _ in range(2)]
+        return arrays, {"reduction": pick(rng, ["mean", "sum", "none"])}
+
+
+def _reduced(loss: Value, reduction: Reduction) -> Value:
+    match reduction:
+        case "mean":
+            return nd.mean(loss)
+        case "sum":
+            return nd.sum(loss)
+        case "none":
+            return loss
+
+
+def _comparable(logits: Value, labels: Value, axis: int) -> tuple[Value, Value]:
+    """The class of each element of `logits`, and labels that broadcast against them, in one integer type.
+
+    That is i32 where the classes fit, which is as wide as a float: labels beyond are held at the edge, where no class is.
+    """
+    classes = logits.shape[axis]
+    extents = [-1 if extent is None else extent for extent in logits.shape]
+    if classes is None or classes > np.iinfo(np.int32).max:
+        index, labels = indices(logits, axis), nd.cast(labels, dtype=I64)
+    else:
+        index = nd.iota(logits if -1 in extents else None, shape=tuple(extents), axis=axis, dtype=I32)
+        if labels.dtype.bytes >= I32.bytes and labels.dtype is not I32:
+            labels = nd.minimum(nd.maximum(nd.cast(labels, dtype=I64), -1), classes)
+        labels = nd.cast(labels, dtype=I32)
+    extents[axis] = 1
+    return index, nd.reshape(labels, shape=tuple(extents))
+
+
+def _without(x: Value, axis: int) -> Value:
+    """`x` less a dimension of extent 1."""
+    axis = normalize_axis(axis, x.rank)
+    return nd.reshape(x, shape=tuple(-1 if n is None else n for i, n in enumerate(x.shape) if i != axis))
