@@ -13,7 +13,6 @@ from dlir.backends.registry import Backend, find_backend
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import find_function
 from dlir.ir.errors import DlirError
-from dlir.ir.initializers import initializers_for
 from dlir.ir.traversal import clone
 from dlir.ir.verifier import verified
 from dlir.passes.manager import Pass, PassManager
@@ -79,7 +78,6 @@ def compile_module(
     start = time.perf_counter()
     manager = make_manager(chosen.target, level, after)
     lowered = _lower(module, manager)
-    initializers_for(module, function)  # buffers do not tell a variable that nobody gives a value from one that is zero
     middle = time.perf_counter()
     executable = chosen.load(lowered, entry, weights)
     seconds = {"passes": middle - start, "code": time.perf_counter() - middle}

@@ -13,6 +13,7 @@ WITH_REGIONS = ("loop", "if")
 
 def register_with_dlir() -> None:
     """Make the ops known to dlir."""
+
     class Pure:
         """Any operands and results, and the attributes that `modules` writes."""
 

@@ -96,7 +96,7 @@ class Operation:
 
     @property
     def is_used(self) -> bool:
-        for result in self.results:  # not any(...): passes ask this of every op
+        for result in self.results:  # noqa: SIM110 - passes ask this of every op, and any() takes three times as long
             if result._first_use is not None:
                 return True
         return False
@@ -189,9 +189,10 @@ class Operation:
         while stack:
             op = stack.pop()
             yield op
-            for region in reversed(op.regions):
-                for block in reversed(region.blocks):
-                    stack.extend(block.reversed_ops)
+            if op.regions:
+                for region in reversed(op.regions):
+                    for block in reversed(region.blocks):
+                        stack.extend(block.reversed_ops)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The plain value of attribute `name`, or `default`."""

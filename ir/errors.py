@@ -78,6 +78,9 @@ class InferError(DlirError):
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """A hint that names the closest candidate to `word`, or None."""
     names = list(candidates)
+    same = next((name for name in names if name.lower() == word.lower()), None)
+    if same is not None:
+        return f"did you mean '{same}'?"
     close = difflib.get_close_matches(word, names, n=5, cutoff=0.6)
     close = close or difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     # Two letters that changed places are the likelier slip.

@@ -40,30 +40,26 @@ def is_initializer(op: Operation) -> bool:
 
 
 def check_initializers(module: Operation) -> None:
-    """DlirError unless every initialiser fits its variables, no variable has two, and none needs itself."""
-    if any(is_initializer(op) for op in module.body.ops):
-        symbols = _symbols(module)
-        found = _by_variable(symbols)
-        _in_order(found, symbols, [item.function for item in found.values()])
+    """DlirError unless every variable has one first value, every initialiser fits its variables, and none needs itself."""
+    symbols = _symbols(module)
+    found = _by_variable(symbols)
+    for name, op in symbols.items():
+        if isinstance(op, Variable) and op["init"] is None and name not in found:
+            hint = f"give it an 'init', or its value in a function with {{{INITIALIZES} = [@{name}]}}"
+            raise DlirError(
+                f"'@{name}' has no first value: it has no 'init', and no initialiser", op.location, hint=hint
+            )
+    _in_order(found, symbols, [item.function for item in found.values()])
 
 
 def initializers_for(module: Operation, function: Func) -> list[Initializer]:
     """The initialisers of what `function` reads, itself or by what it calls; each after those that it needs.
 
-    DlirError if they do not fit, or if a variable that is read has no first value at all.
+    DlirError if they do not fit their variables, or need each other's.
     """
     symbols = _symbols(module)
     found = _by_variable(symbols)
-    if all(not isinstance(op, Variable) or op["init"] is not None for op in symbols.values()) and not found:
-        return []
-    order = _in_order(found, symbols, [function])
-    for user in [function, *(item.function for item in order)]:
-        for name in _reached(user, symbols):
-            symbol = symbols[name]
-            if isinstance(symbol, Variable) and symbol["init"] is None and name not in found:
-                hint = f"give it an 'init', or a function with {{{INITIALIZES} = [@{name}]}}"
-                raise DlirError(f"'@{name}' has no first value, and '@{user.symbol}' needs it", symbol.location, hint=hint)
-    return order
+    return _in_order(found, symbols, [function]) if found else []
 
 
 # ---------------------------------------------------------------- reading the module
@@ -188,12 +184,18 @@ def _resolve(path: tuple[str, ...], symbols: dict[str, Operation]) -> Operation 
 def _references(root: Operation) -> Iterator[tuple[str, ...]]:
     """The symbols that the ops inside `root` name."""
     for op in root.walk():
-        stack: list[Attribute] = list(op.attributes.values()) if op is not root else []
-        while stack:
-            item = stack.pop()
-            if isinstance(item, SymbolRefAttr):
-                yield item.path
-            elif isinstance(item, ArrayAttr):
-                stack.extend(item.items)
-            elif isinstance(item, DictAttr):
-                stack.extend(item.items.values())
+        for attribute in op.attributes.values() if op is not root else ():
+            yield from symbols_in(attribute)
+
+
+def symbols_in(attribute: Attribute) -> Iterator[tuple[str, ...]]:
+    """The symbols that an attribute names, as paths."""
+    stack = [attribute]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, SymbolRefAttr):
+            yield item.path
+        elif isinstance(item, ArrayAttr):
+            stack.extend(item.items)
+        elif isinstance(item, DictAttr):
+            stack.extend(item.items.values())

@@ -256,7 +256,8 @@ class _Dominance:
                 op = op._next
         self.scopes[-1].update(dict.fromkeys(added))
         self.stack.append(partial(self._leave, added))
-        self.stack.extend([partial(self._resume, block.first, None) for block in reversed(blocks)])
+        self.stack.extend([partial(self._resume, block.first, None) for block in reversed(blocks[1:])])
+        self._resume(blocks[0].first if blocks else None, None)
 
     def _enter_region(self, region: Region) -> None:
         if region.blocks:

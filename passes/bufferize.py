@@ -1,20 +1,36 @@
-"""The ``bufferize`` pass."""
+"""The ``bufferize`` pass: a conversion from tensors to memrefs.
+
+Which tensors share memory is decided first, for a whole function (:mod:`dlir.passes.memory.buffers`); the patterns then only
+carry it out.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from dlir.ir.attributes import UNIT, ArrayAttr, Attribute, DenseArrayAttr, DictAttr, IntegerAttr, StringAttr
-from dlir.ir.builder import at_end, before, insert
-from dlir.ir.core import Block, BlockArgument, Operation, Value
+from dlir.ir.builder import insert
+from dlir.ir.core import BlockArgument, Operation, Value
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.func import Func, Return
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.dialects.state import Variable
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import func, memref
-from dlir.ir.types import MemRefType, TensorType
+from dlir.ir.types import FunctionType, MemRefType, TensorType, Type
+from dlir.passes.conversion import (
+    MODIFIED,
+    ConversionPattern,
+    ConversionRewriter,
+    ConversionTarget,
+    TypeConverter,
+    apply_full_conversion,
+    conversion,
+)
+from dlir.passes.conversion.pattern import Answer
 from dlir.passes.manager import Pass
 from dlir.passes.memory.buffers import Assignment, Buffer, assign_buffers
 from dlir.passes.memory.packing import ALIGNMENT
@@ -30,18 +46,23 @@ class Bufferize(Pass, name="bufferize"):
     """
 
     def run(self, module: Module) -> None:
-        for op in list(module.body.ops):
-            if isinstance(op, Func) and not op.is_declaration and has_tensors(op):
-                _check(op)
-                self.stats.update(_Rewrite(op, assign_buffers(op)).run())
-        for op in list(module.body.ops):
-            if isinstance(op, Variable):
-                _make_global(op)
-                self.stats["variables"] += 1
+        variables = [op for op in module.body.ops if isinstance(op, Variable)]
+        functions = [op for op in module.body.ops if isinstance(op, Func) and has_tensors(op)]
+        plans: dict[Operation, _Plan] = {}
+        for function in functions:
+            _check(function)
+            plans[function] = _Plan(assign_buffers(function))
+        converter = tensors_to_memrefs()
+        patterns = [_make_global, *_Patterns(plans, converter, self.stats).all]
+        fired = apply_full_conversion([*variables, *functions], _target(converter), patterns)
+        if variables:
+            self.stats["variables"] = fired[_make_global.name]
 
 
 def has_tensors(function: Func) -> bool:
-    """Whether `function` takes, gives or computes tensors outside of kernels."""
+    """Whether `function` has a body, and takes, gives or computes tensors outside of kernels."""
+    if function.is_declaration:
+        return False
     if any(isinstance(type, TensorType) for type in (*function.type.inputs, *function.type.results)):
         return True
     return any(isinstance(type, TensorType) for op in function.body.ops for type in op.result_types)
@@ -62,142 +83,190 @@ def _check(function: Func) -> None:
             raise DlirError(f"'@{function.symbol}' returns {type}: only tensors have buffers", function.location)
 
 
+# ---------------------------------------------------------------- what becomes of types and ops
+
+
 def _memref(type: TensorType) -> MemRefType:
     return MemRefType(type.shape, type.dtype)
 
 
-class _Rewrite:
-    """Moves one function's body into a new block, over the buffers that were assigned."""
+def tensors_to_memrefs() -> TypeConverter:
+    """Every tensor becomes the memref that holds it; other types stay."""
+    converter = TypeConverter()
 
-    def __init__(self, function: Func, assignment: Assignment) -> None:
-        self.function = function
-        self.assignment = assignment
-        self.old = function.body
-        self.new = Block()
-        self.returned = self.old.terminator.operands
-        #: The memref that each buffer lives in, once it is there, and each tensor's view of its buffer.
-        self.places: dict[Buffer, Value] = {}
-        self.views: dict[Value, Value] = {}
-        self.result_args: dict[int, Value] = {}
-        self.stats: Counter[str] = Counter()
+    def convert(type: Type) -> Type:
+        return _memref(type) if isinstance(type, TensorType) else type
 
-    def run(self) -> Counter[str]:
-        self._make_arguments()
-        for op in list(self.old.ops):
-            with at_end(self.new, op.location):
-                if op.name == "state.read":
-                    self._rewrite_read(op)
-                elif isinstance(op, KernelRegion) and op.results:
-                    self._rewrite_region(op)
-                elif op.is_terminator:
-                    self._finish()
-                else:
-                    op.detach()
-                    self.new.append(op)
-        for op in reversed(list(self.old.ops)):
-            op.erase()
-        region = self.function.regions[0]
-        region.blocks.clear()
-        region.append(self.new)
-        self.function.update_type()
-        return self.stats
+    converter.add_conversion(convert)
+    return converter
 
-    def _make_arguments(self) -> None:
+
+def _target(converter: TypeConverter) -> ConversionTarget:
+    """No tensors, but in the bodies of kernels that have buffers."""
+    target = ConversionTarget()
+
+    def takes_buffers(function: Any) -> bool:
+        if not converter.is_signature_legal(function.type):
+            return False
+        roles = [function.arg_attributes(number) for number in range(len(function.type.inputs))]
+        return all("dlir.input" in role or "dlir.result" in role for role in roles)
+
+    target.add_illegal_dialect("state")
+    target.add_dynamically_legal_op("func.func", legal=takes_buffers, why="its arguments must be buffers with a role")
+    target.mark_unknown_op_dynamically_legal(converter.is_legal_op, "it takes or gives a tensor")
+    target.mark_op_recursively_legal("kernel.region")
+    return target
+
+
+@conversion("state.variable")
+def _make_global(variable: Variable, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
+    """``state.variable`` becomes ``memref.global`` with the same value: constant, as no op changes a variable.
+
+    One without a value is left uninitialised, for its initialiser to write.
+    """
+    init = variable["init"]
+    memref.global_(
+        sym_name=variable["sym_name"],
+        sym_visibility="private",
+        type=_memref(variable["type"]),
+        initial_value=UNIT if init is None else init,
+        constant=init is not None,
+        alignment=ALIGNMENT,
+    )
+    return ()
+
+
+@dataclass
+class _Plan:
+    """The buffers of one function, and what its patterns tell each other."""
+
+    assignment: Assignment
+    #: The memref that each buffer lives in, once it is there, and the arguments for results.
+    places: dict[Buffer, Value] = field(default_factory=dict)
+    result_args: dict[int, Value] = field(default_factory=dict)
+
+
+@dataclass
+class _Patterns:
+    """The patterns for what stands in functions, over their plans."""
+
+    plans: dict[Operation, _Plan]
+    converter: TypeConverter
+    stats: Counter[str]
+
+    @property
+    def all(self) -> list[ConversionPattern]:
+        patterns: dict[str, Callable[[Any, Sequence[Value], ConversionRewriter], Answer]] = {
+            "func.func": self.function,
+            "func.return": self.return_,
+            "state.read": self.read,
+            "kernel.region": self.kernel,
+        }
+        return [
+            ConversionPattern(f"bufferize-{name}", (name,), apply, self.converter) for name, apply in patterns.items()
+        ]
+
+    def function(self, op: Func, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
         """Inputs become memrefs, and each result that has no place yet becomes an argument."""
-        attributes: list[dict[str, Attribute]] = []
-        for old in self.old.args:
-            is_tensor = isinstance(old.type, TensorType)
-            arg = self.new.add_arg(_memref(old.type) if is_tensor else old.type, old.name, old.location)
-            entry: dict[str, Attribute] = {"dlir.input": IntegerAttr(old.index)}
-            if old.name is not None:
-                entry["dlir.name"] = StringAttr(old.name)
-            entry.update(self.function.arg_attributes(old.index))
-            attributes.append(entry)
-            if not is_tensor:
-                old.replace_by(arg)
-                continue
-            buffer = self.assignment.buffers[old]
-            self.places[buffer] = self.views[old] = arg
-            if buffer.result is not None:
-                entry["dlir.result"] = IntegerAttr(buffer.result)
-        for number, value in enumerate(self.returned):
-            buffer = self.assignment.buffers[value]
-            is_home = buffer.result == number
-            if is_home and buffer in self.places:
-                continue
-            arg = self.new.add_arg(_memref(value.type), value.name, self.function.location)
-            self.result_args[number] = arg
-            if is_home:
-                self.places[buffer] = arg
-            attributes.append({"dlir.result": IntegerAttr(number), **_result_attributes(self.function, number)})
-        self.function.set_arg_attributes(attributes)
-        self.function.attributes.pop("res_attrs", None)
+        plan = self.plans[op]
+        buffers = plan.assignment.buffers
+        signature = self.converter.convert_block_signature(op.body)
+        assert signature is not None
+        inputs = list(op.body.args)
+        attributes = [_input_attributes(op, arg, buffers.get(arg)) for arg in inputs]
+        homes = [buffers[arg] for arg in inputs if arg in buffers]
+        returned = op.body.terminator.operands
+        placed = [n for n, value in enumerate(returned) if buffers[value] not in homes or buffers[value].result != n]
+        for number in placed:
+            signature.add_inputs([_memref(returned[number].type)])
+            attributes.append({"dlir.result": IntegerAttr(number), **_result_attributes(op, number)})
+        rewriter.modify(op)
+        args = rewriter.apply_signature_conversion(op.body, signature, self.converter)
+        plan.places.update((buffers[old], new) for old, new in zip(inputs, args) if old in buffers)
+        for number, arg in zip(placed, args[len(inputs) :]):
+            arg.name, arg.location = returned[number].name, op.location
+            plan.result_args[number] = arg
+            if buffers[returned[number]].result == number:
+                plan.places[buffers[returned[number]]] = arg
+        op.set_arg_attributes(attributes)
+        op.attributes.pop("res_attrs", None)
+        op.set("function_type", FunctionType(signature.converted_types, ()))
+        return MODIFIED
 
-    def _rewrite_read(self, op: Operation) -> None:
-        value = op.results[0]
-        place = memref.get_global(name=op.get("variable"), result_types=[_memref(value.type)])
-        place.name = value.name
-        self.views[value] = self.places[self.assignment.buffers[value]] = place
-
-    def _rewrite_region(self, op: KernelRegion) -> None:
-        """Make the kernel again over buffers, with its body; one that only reshapes is gone."""
-        sources = self.assignment.reshapes.get(op)
-        if sources is not None:
-            for result, source in zip(op.results, sources, strict=True):
-                self._view(result, self.views[op.operands[source]])
-            self.stats["reshapes"] += 1
-            return
-        for value in op.results:
-            buffer = self.assignment.buffers[value]
-            if buffer not in self.places:
-                place = memref.alloc(alignment=ALIGNMENT, result_types=[_memref(buffer.type)])
-                place.name = value.name
-                self.places[buffer] = place
-                self.stats["allocs"] += 1
-            self._view(value, self.places[buffer])
-        operands = [self.views[value] for value in (*op.operands, *op.results)]
-        attributes = {**op.attributes, "outs": IntegerAttr(len(op.results))}
-        pairs = self.assignment.inplace.get(op)
-        if pairs:
-            # (operand, destination) by position: they are the same memory.
-            flat = [n for number, result in pairs for n in (number, len(op.operands) + result)]
-            attributes["dlir.inplace"] = DenseArrayAttr(flat)
-            self.stats["inplace"] += len(pairs)
-        regions, op.regions = op.regions, ()
-        insert(KernelRegion(op.name, operands, (), attributes, regions, location=op.location))
-        self.stats["kernels"] += 1
-
-    def _view(self, value: Value, place: Value) -> None:
-        """Remember that tensor `value` is what memref `place` holds, seen in the value's shape."""
-        self.views[value] = reshaped(place, value.type.shape, value.name)
-
-    def _finish(self) -> None:
+    def return_(self, op: Return, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
         """Copy the results that do not live in their place, and return."""
-        for number in self.assignment.copied_results:
-            memref.copy(self.views[self.returned[number]], self.result_args[number])
+        plan = self.plans[_function_of(op)]
+        for number in plan.assignment.copied_results:
+            memref.copy(operands[number], plan.result_args[number])
             self.stats["copies"] += 1
         func.return_()
+        return ()
+
+    def read(self, op: Operation, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
+        """A variable is read where it lies."""
+        plan = self.plans[_function_of(op)]
+        value = op.result
+        place = memref.get_global(name=op.get("variable"), result_types=[_memref(value.type)])
+        place.name = value.name
+        plan.places[plan.assignment.buffers[value]] = place
+        return [place]
+
+    def kernel(self, op: KernelRegion, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
+        """Make the kernel again over buffers, with its body; one that only reshapes is gone, and one without results."""
+        plan = self.plans[_function_of(op)]
+        sources = plan.assignment.reshapes.get(op)
+        if sources is not None:
+            self.stats["reshapes"] += 1
+            return [_view(value, operands[source]) for value, source in zip(op.results, sources, strict=True)]
+        if not op.results:
+            return ()
+        views = [_view(value, self._place(plan, value)) for value in op.results]
+        attributes = {**op.attributes, "outs": IntegerAttr(len(views))}
+        pairs = plan.assignment.inplace.get(op)
+        if pairs:
+            # (operand, destination) by position: they are the same memory.
+            flat = [n for number, result in pairs for n in (number, len(operands) + result)]
+            attributes["dlir.inplace"] = DenseArrayAttr(flat)
+            self.stats["inplace"] += len(pairs)
+        regions = rewriter.take_regions(op)
+        insert(KernelRegion(op.name, [*operands, *views], (), attributes, regions, location=op.location))
+        self.stats["kernels"] += 1
+        return views
+
+    def _place(self, plan: _Plan, value: Value) -> Value:
+        """The memref of the buffer of `value`, allocated if this is its first value."""
+        buffer = plan.assignment.buffers[value]
+        if buffer not in plan.places:
+            place = memref.alloc(alignment=ALIGNMENT, result_types=[_memref(buffer.type)])
+            place.name = value.name
+            plan.places[buffer] = place
+            self.stats["allocs"] += 1
+        return plan.places[buffer]
+
+
+def _function_of(op: Operation) -> Operation:
+    function = op.parent_op
+    assert function is not None
+    return function
+
+
+def _view(value: Value, place: Value) -> Value:
+    """What memref `place` holds, seen in the shape of tensor `value`."""
+    return reshaped(place, value.type.shape, value.name)
+
+
+def _input_attributes(function: Func, arg: BlockArgument, buffer: Buffer | None) -> dict[str, Attribute]:
+    """The attributes of an input: which it is, what it is called, and which result it holds at the end."""
+    entry: dict[str, Attribute] = {"dlir.input": IntegerAttr(arg.index)}
+    if arg.name is not None:
+        entry["dlir.name"] = StringAttr(arg.name)
+    entry.update(function.arg_attributes(arg.index))
+    if buffer is not None and buffer.result is not None:
+        entry["dlir.result"] = IntegerAttr(buffer.result)
+    return entry
 
 
 def _result_attributes(function: Func, number: int) -> dict[str, Attribute]:
     found = function.attributes.get("res_attrs")
     entry = found.items[number] if isinstance(found, ArrayAttr) else None
     return dict(entry.items) if isinstance(entry, DictAttr) else {}
-
-
-def _make_global(variable: Variable) -> None:
-    """Replace ``state.variable`` by ``memref.global`` with the same value: constant, as no op changes a variable.
-
-    One without a value is left uninitialised, for its initialiser to write.
-    """
-    init = variable["init"]
-    with before(variable):
-        memref.global_(
-            sym_name=variable["sym_name"],
-            sym_visibility="private",
-            type=_memref(variable["type"]),
-            initial_value=UNIT if init is None else init,
-            constant=init is not None,
-            alignment=ALIGNMENT,
-        )
-    variable.erase()

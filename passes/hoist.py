@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from dlir.ir.attributes import ArrayAttr, DenseElementsAttr, SymbolRefAttr
 from dlir.ir.builder import at_end, before
@@ -13,7 +14,7 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.state import Variable
 from dlir.ir.effects import NONE, effects_of, is_removable
-from dlir.ir.initializers import INITIALIZES, is_initializer
+from dlir.ir.initializers import INITIALIZES, is_initializer, symbols_in
 from dlir.ir.ops import func, state
 from dlir.ir.traversal import Mapping, clone_ops
 from dlir.ir.types import TensorType
@@ -47,13 +48,14 @@ class HoistConstants(Pass, name="hoist-constants"):
 
 
 def frozen_variables(module: Module) -> dict[str, Variable]:
-    """The variables that are only ever read, by name: those which no op but ``state.read`` names."""
+    """The variables that keep their first values, by name: those which no op but ``state.read`` names."""
     found = {op["sym_name"]: op for op in module.body.ops if isinstance(op, Variable)}
     for op in module.walk() if found else ():
         if op.name != "state.read":
-            for attribute in op.attributes.values():
-                if isinstance(attribute, SymbolRefAttr):
-                    found.pop(attribute.path[0], None)
+            for name, attribute in op.attributes.items():
+                if name != INITIALIZES:
+                    for path in symbols_in(attribute):
+                        found.pop(path[0], None)
     return found
 
 
@@ -93,7 +95,9 @@ class _Cut:
     def _classify(self, op: Operation) -> None:
         if op.name in ("nd.constant", "state.read"):
             self._classify_leaf(op)
-        elif op.name.startswith("nd.") and _is_pure(op) and all(value.defining_op in self.fixed for value in op.operands):
+        elif (
+            op.name.startswith("nd.") and _is_pure(op) and all(value.defining_op in self.fixed for value in op.operands)
+        ):
             self.fixed[op] = 0
             for value in op.operands:
                 self.fixed[op] |= self.fixed[value.owner]
@@ -132,7 +136,7 @@ class _Cut:
         needed: dict[Value, None] = {}
         chosen: dict[Operation, list[Value]] = {}
         for op in reversed(self.ops):
-            results = [value for value in op.results if value in needed]
+            results: list[Value] = [value for value in op.results if value in needed]
             if op not in self.fixed or (results and not self._is_worth_it(op, results)):
                 needed.update(dict.fromkeys(_uses(op)))
             elif results:
@@ -144,7 +148,7 @@ class _Cut:
         if op not in self.computed or sources < self.min_bytes:
             return False
         size = sum(value.type.nbytes for value in results)
-        is_spread = _class(op) in (FusionClass.ELEMENTWISE, FusionClass.VIEW) and not _is_padding(op)
+        is_spread = _class(op) in (FusionClass.ELEMENTWISE, FusionClass.VIEW) and op.name != "nd.pad"
         if size > GROWTH * sources + (0 if is_spread else self.slack):
             return False
         if self._is_view(op):
@@ -166,10 +170,6 @@ def _is_pure(op: Operation) -> bool:
     return all(isinstance(type, TensorType) and type.is_static for type in [*op.result_types, *op.operand_types])
 
 
-def _is_padding(op: Operation) -> bool:
-    return op.name == "nd.pad"
-
-
 def _uses(op: Operation) -> Iterable[Value]:
     """The values that `op` and the ops inside it use."""
     return [value for inner in op.walk() for value in inner.operands] if op.regions else op.operands
@@ -188,7 +188,8 @@ def _move(module: Module, function: Func, values: list[Value]) -> int:
     """Compute `values` in an initialiser, and read them in `function`; how many variables that takes."""
     cone = _cone(values)
     mapping = Mapping()
-    initializer = Func.make(_free_name(module, "initialize"), (), private=True)
+    taken = {op.get("sym_name"): None for op in module.body.ops}
+    initializer = Func.make(_free_name(taken, "initialize"), (), private=True)
     initializer.location = function.location
     for op in clone_ops(cone, mapping):
         initializer.body.append(op)
@@ -201,7 +202,7 @@ def _move(module: Module, function: Func, values: list[Value]) -> int:
     names: dict[Value, str] = {}
     for value, result in zip(values, returned, strict=True):
         if result not in names:
-            names[result] = _free_name(module, _name(value))
+            names[result] = _free_name(taken, _name(value))
             with before(function):
                 state.variable(sym_name=names[result], type=result.type)
         with before(value.owner):
@@ -241,11 +242,12 @@ def _cone(values: Iterable[Value]) -> list[Operation]:
     return [op for op in block.ops if op in found]
 
 
-def _free_name(module: Module, wanted: str) -> str:
-    taken = {op.get("sym_name") for op in module.body.ops}
-    number = 1
+def _free_name(taken: dict[Any, None], wanted: str) -> str:
+    """A symbol that is not taken yet, and now is: `wanted`, or that and a number."""
+    number = 0
     name = wanted
     while name in taken:
-        name = f"{wanted}_{number}"
         number += 1
+        name = f"{wanted}_{number}"
+    taken[name] = None
     return name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import typing
+from collections.abc import Callable
 from typing import Any
 
 from dlir.ir.errors import DlirError, did_you_mean
@@ -85,15 +86,20 @@ class _Reader:
         separator = next((sign for sign in ";:|+" if sign in word), None)
         if separator is not None:
             raise DlirError(f"unexpected '{separator}' in '{word}'", hint="passes are separated by ','")
-        options = ""
         find_pass(word)
         if following is not None and following[2] is not None:
-            options, position = following[2], following.end()
-            self.token = (following.start(2) - 1, position)
-        elif following is not None and following[3] == "{":
+            named, base = self.token, following.start(2)
+            made = make_pass(word, following[2], lambda start, end: self._at(base + start, base + end))
+            self.token = named
+            self._add(made)
+            return following.end()
+        if following is not None and following[3] == "{":
             raise DlirError(f"the '{{' after '{word}' is never closed in the pipeline")
-        self._add(make_pass(word, options))
+        self._add(make_pass(word))
         return position
+
+    def _at(self, start: int, end: int) -> None:
+        self.token = (start, end)
 
     def _add(self, item: Pass) -> None:
         if self.open[-1][0] == "func" and not item.runs_on_functions:
@@ -123,14 +129,18 @@ class _Reader:
             raise DlirError(f"'{sign}' in the pipeline does not follow a name")
 
 
-def make_pass(name: str, options: str = "") -> Pass:
-    """The pass called `name` with its options as text: ``"max-ops=8 other=x"``, separated by blanks or commas."""
+def make_pass(name: str, options: str = "", look_at: Callable[[int, int], None] = lambda start, end: None) -> Pass:
+    """The pass called `name` with its options as text: ``"max-ops=8 other=x"``, separated by blanks or commas.
+
+    `look_at` is told where in `options` each one stands, before it is read.
+    """
     cls = find_pass(name)
     fields = {item.name.replace("_", "-"): item for item in dataclasses.fields(typing.cast(Any, cls))}
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
-    for word in options.replace(",", " ").split():
-        key, equals, text = word.partition("=")
+    for match in re.finditer(r"[^\s,]+", options):
+        look_at(*match.span())
+        key, equals, text = match[0].partition("=")
         if key not in fields:
             hint = did_you_mean(key, fields)
             hint = hint or (f"options of '{name}': {', '.join(fields)}" if fields else f"'{name}' has no options")

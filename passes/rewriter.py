@@ -32,7 +32,8 @@ class Pattern:
     """A rewrite for the ops called `ops`; `apply` returns a value, a sequence of values (one per result) or None.
 
     Of the patterns for an op the one with the largest `benefit` is tried first.  `depth` is how many ops deep it looks, the
-    matched one included; a change that far below lets it be tried again.
+    matched one included; a change that far below lets it be tried again.  `ignores` says what it does not keep, as for rules of
+    text.
     """
 
     name: str
@@ -41,11 +42,16 @@ class Pattern:
     benefit: int = 1
     depth: int = 2
     location: Location = UNKNOWN
+    ignores: tuple[str, ...] = ()
 
 
-def pattern(*ops: str, benefit: int = 1, depth: int = 2) -> Callable[[Callable[[Any], Any]], Pattern]:
+def pattern(
+    *ops: str, benefit: int = 1, depth: int = 2, ignores: tuple[str, ...] = ()
+) -> Callable[[Callable[[Any], Any]], Pattern]:
     """Make a Pattern of the decorated function, for ops with these names."""
-    return lambda function: Pattern(function.__name__.replace("_", "-"), ops, function, benefit, depth)
+    return lambda function: Pattern(
+        function.__name__.replace("_", "-"), ops, function, benefit, depth, ignores=ignores
+    )
 
 
 def defined_by(value: Value, name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dlir.ir.errors import Diagnostic, DlirError
+from dlir.ir.errors import Diagnostic, DlirError, count
 from dlir.ir.location import FileLoc, Location, file_location
 from dlir.textir.source import Source
 
@@ -13,20 +13,24 @@ _COLORS = {"error": _RED, "warning": "\033[1;35m", "note": _CYAN}
 
 #: A source line is cut to this many characters around the place in question.
 MAX_LINE = 160
-#: More diagnostics than this are only counted.
-MAX_SHOWN = 50
+#: More diagnostics than this are only counted, if nobody asks for another number.
+MAX_SHOWN = 20
 
 
-def render(error: DlirError, sources: Mapping[str, str], color: bool = False) -> str:
-    """The diagnostics of `error`, with the lines they are about.
+def render(
+    error: DlirError, sources: Mapping[str, str], color: bool = False, max_errors: int = MAX_SHOWN, hint: str = ""
+) -> str:
+    """The diagnostics of `error`, with the lines they are about; at most `max_errors` (0: all) and how many more there are.
 
-    `sources` maps file names to their texts.  Control characters of a text are shown escaped.  Ends without a newline.
+    `hint` says how to see these.  `sources` maps file names to their texts.  Control characters of a text are shown escaped.
+    Ends without a newline.
     """
     renderer = _Renderer({name: Source(name, text) for name, text in sources.items()}, color)
-    lines = [line for diagnostic in error.diagnostics[:MAX_SHOWN] for line in renderer.lines(diagnostic)]
-    left = len(error.diagnostics) - MAX_SHOWN
+    shown = error.diagnostics[: max_errors or None]
+    lines = [line for diagnostic in shown for line in renderer.lines(diagnostic)]
+    left = len(error.diagnostics) - len(shown)
     if left > 0:
-        lines.append(f"... and {left} more")
+        lines.append(f"... and {count(left, 'more error')}{hint and f' ({hint})'}")
     return "\n".join(lines)
 
 

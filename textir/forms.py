@@ -7,7 +7,6 @@ import re
 from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, find_op
 
-
 _NEXT = re.compile(r"[ \t]*(?:(%[\w$.-]+[ \t]*=(?!=))|([A-Za-z_]\w*(?:\.\w+)+))", re.ASCII)
 
 

@@ -13,7 +13,7 @@ from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
 from dlir.textir.forms import form
 
 _TYPE_WORDS = "tensor memref vector complex tuple none index i1 i8 i16 i32 i64 ui8 f16 bf16 f32 f64".split()
-_ATTRIBUTE_WORDS = "true false unit dense dense_resource array affine_map strided loc".split()
+_ATTRIBUTE_WORDS = "true false unit dense sparse dense_resource array affine_map strided loc".split()
 _KEYWORDS = "module func.func return".split()
 #: What other languages call element types.
 _FOREIGN_TYPES = {
@@ -229,6 +229,8 @@ def _attribute(spot: Spot) -> Advice | None:
     message = f"'{word}' is not an attribute's value"
     if word in _ATTRIBUTE_WORDS:
         return message, f"it is written {word}<...>"
+    if word == "opaque":
+        return message, "an attribute of a dialect that is not loaded is written #dialect<...>"
     foreign = type_hint(word) if word.lower() in _FOREIGN_TYPES else None
     hint = foreign or did_you_mean(word, [*_ATTRIBUTE_WORDS, *_TYPE_WORDS])
     return message, hint or f'a string stands in double quotes: "{word}"'

@@ -14,8 +14,9 @@ from dlir.ir.location import UNKNOWN, FileLoc, file_location
 from dlir.textir.build.base import MAX_DEPTH, TooDeep
 from dlir.textir.build.module import ModuleActions
 from dlir.textir.driver import Parser, SyntaxFailure
+from dlir.textir.gap import Gap
 from dlir.textir.source import Source, decode, read_bytes
-from dlir.textir.syntax import OPENING, Gap, syntax_errors
+from dlir.textir.syntax import OPENING, syntax_errors
 from dlir.textir.weights import WEIGHTS, WeightStore, sidecar
 
 
@@ -127,7 +128,7 @@ def _all_mistakes(source: Source, parser: Parser, actions: ModuleActions, failed
         is_reading = is_reading and parser.cut(states)
         if not is_reading:
             return
-        actions.pass_over(gap.start, gap.end, gap.regions, gap.opens)
+        actions.pass_over(gap)
         for terminal, text in OPENING * gap.opens:
             parser.feed(terminal, text, gap.end)
         try:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from dlir.ir.errors import Diagnostic, Note
 from dlir.textir.driver import Driver, driver
 from dlir.textir.expected import describe
+from dlir.textir.gap import Gap
 from dlir.textir.grammar import STAY
 from dlir.textir.habits import Spot
 from dlir.textir.source import Source
@@ -31,20 +31,6 @@ _AT_LINE_END = re.compile(r"[ \t]*(?://[^\n]*)?(?:\n|$)")
 #: What follows the end of a region that a broken operation opened.
 _REST = re.compile(r"\}[^\S\n]*$")
 _CULPRIT = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|[%@#!^]?[\w$.-]+|->|\{-#|#-\}|/[/*]|\S')
-
-
-class Gap(NamedTuple):
-    """Where reading goes on after an error."""
-
-    #: How much of the stack of states is left.
-    depth: int
-    #: From where to where the text is passed over.
-    start: int
-    end: int
-    #: How many regions are open around the text in between.
-    regions: int
-    #: How many regions the text in between opens; reading goes on in the innermost one.
-    opens: int
 
 
 #: Tokens that open a region, as those of an operation that could not be read.
@@ -74,6 +60,9 @@ class _Recovery:
         #: Where the first token of each state on the stack stands.
         self.places = [0]
         self.regions = {row["region_open"] for row in self.driver.gotos if "region_open" in row}
+        self.heads = {state for row in self.driver.gotos for name, state in row.items() if name.endswith("_head")}
+        #: Where the last token in front of an error ends.
+        self.read_until = 0
         #: How many regions are read, or were read last, whose operation has an error.
         self.opened = 0
 
@@ -116,6 +105,7 @@ class _Recovery:
                     terminal, start, after = names[group], found.start(group), found.end()
                 else:
                     start = after = table.blanks(text, position).end()  # type: ignore[union-attr]
+                    self.read_until = position
                     if start < len(text):
                         return start
                     if stack[-1] == table.end["start"]:
@@ -123,6 +113,7 @@ class _Recovery:
                     terminal = "$END"
                 action = table.actions[stack[-1]].get(terminal)
                 if action is None:
+                    self.read_until = position
                     return start
                 if action >= 0:
                     stack.append(action)
@@ -186,9 +177,9 @@ class _Recovery:
             opened = next((p for s, p in zip(reversed(self.stack), reversed(self.places)) if s in self.regions), None)
             if opened is not None:
                 notes.append(Note("the region that is not closed starts here", self.source.location(opened)))
-        before = len(self.text[:offset].rstrip())
+        before = self.read_until
         line = self.text[self.text.rfind("\n", 0, before) + 1 : before]
-        at_line_end = "\n" in self.text[before:offset] and "OPNAME" not in expected and "//" not in line
+        at_line_end = "\n" in self.text[before:offset] and "OPNAME" not in expected
         if not word or at_line_end:
             # Something is missing at the end, or in front of a new line: point just behind what it should have followed.
             start, end = before, before + 1
@@ -208,7 +199,7 @@ class _Recovery:
         found = _RESUME.search(self.text, failed if again else max(self.text.rfind("\n", 0, failed), 0))
         if found is not None and found.end() < failed:
             found = _RESUME.search(self.text, failed)
-        is_whole = "\n" in self.text[len(self.text[:failed].rstrip()) : failed]
+        is_whole = "\n" in self.text[self.read_until : failed]
         while found is not None and failed < len(self.text):
             end = found.end()
             wanted = {"}": "RBRACE", "^": "BLOCK_ID"}.get(self.text[end], "RESULTS")
@@ -240,7 +231,8 @@ class _Recovery:
         start = min(self.places[depth], failed) if depth < len(self.stack) else failed
         del self.stack[depth:], self.places[depth:]
         regions = sum(state in self.regions for state in self.stack)
-        gap = Gap(depth, start, end, regions, self._opens(start, end))
+        heads = sum(state in self.heads for state in self.stack)
+        gap = Gap(depth, start, end, regions, heads, self._opens(start, end))
         kept = list(self.stack)
         self.opened += gap.opens
         for terminal, _ in OPENING * gap.opens:

@@ -10,10 +10,11 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from dlir.ir.errors import DlirError
     from dlir.textir import ParsedModule
 
 OK, FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
@@ -22,13 +23,30 @@ OK, FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
 LOAD_PLUGIN = "Python module or file that brings dialects, passes, rules or backends; may be repeated"
 
 
+def add_common_options(parser: argparse._ActionsContainer) -> None:
+    """The options that all commands that read a module have."""
+    parser.add_argument("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
+    parser.add_argument("--max-errors", type=_count, default=20, metavar="N", help="errors to show, 0 for all (20)")
+    parser.add_argument("--verbose", action="store_true", help="show a traceback for internal errors")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 0; got '{text}'")
+    return int(text)
+
+
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse with a suggestion for a misspelt flag."""
+    """argparse with a suggestion for a misspelt flag, and without flags that are cut short."""
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("unrecognized arguments:"):
             message = self._unknown(message.split(":", 1)[1].split()[0].partition("=")[0])
         else:
+            message = re.sub(r"^argument (\S+): ignored explicit argument .*", r"\1 takes no value", message, flags=re.S)
             choice = re.match(r"argument (\S+): invalid choice: '(.*?)'", message)
             message = self._no_choice(choice[1], choice[2]) if choice else message
         self.exit(USAGE, f"{self.prog}: error: {message}\nTry '{self.prog} --help'.\n")
@@ -39,7 +57,11 @@ class ArgumentParser(argparse.ArgumentParser):
         if not word.startswith("-"):
             return f"unexpected argument '{word}': one file is read at a time"
         flags = [flag for action in self._actions for flag in action.option_strings]
-        hint = did_you_mean(word, flags)
+        other = _command_with(word, self.prog)
+        if other is not None:
+            return f"unknown argument '{word}'; it is a flag of {other}"
+        longer = [flag for flag in flags if flag.startswith(word) and word != "--"]
+        hint = f"did you mean {' or '.join(map(repr, longer))}?" if longer else did_you_mean(word, flags)
         if hint is None and "--passes" in flags:
             from dlir.passes.manager import PASSES
 
@@ -57,7 +79,16 @@ class ArgumentParser(argparse.ArgumentParser):
         return f"{names} must be one of {', '.join(choices)}; got '{given}'" + (f"; {hint}" if hint else "")
 
 
-def run_command(command: Callable[[], int], sources: dict[str, str], verbose: bool = False) -> int:
+def _command_with(flag: str, prog: str) -> str | None:
+    """The other command that has a flag, if only one has it."""
+    from dlir.frontends.cli import opt, reduce, run
+
+    parsers = [module.build_parser() for module in (opt, run, reduce)]
+    having = [parser.prog for parser in parsers if any(flag in action.option_strings for action in parser._actions)]
+    return having[0] if len(having) == 1 and having[0] != prog else None
+
+
+def run_command(command: Callable[[], int], sources: dict[str, str], verbose: bool = False, max_errors: int = 20) -> int:
     """Run `command` and turn whatever ends it into one clear message and an exit code.
 
     `sources` is filled by the command with the texts it reads, so that errors can show their lines.
@@ -77,9 +108,7 @@ def run_command(command: Callable[[], int], sources: dict[str, str], verbose: bo
         from dlir.ir.errors import DlirError
 
         if isinstance(error, DlirError):
-            from dlir.textir.diagnostics import render
-
-            print(render(error, sources, color=use_color(sys.stderr)), file=sys.stderr)
+            show_errors(error, sources, max_errors)
             return FAILED
         if isinstance(error, OSError) and error.filename is not None:
             print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
@@ -88,6 +117,14 @@ def run_command(command: Callable[[], int], sources: dict[str, str], verbose: bo
             print("error: out of memory", file=sys.stderr)
             return FAILED
         return _internal_error(error, verbose)
+
+
+def show_errors(error: DlirError, sources: Mapping[str, str], max_errors: int) -> None:
+    """Print the diagnostics of `error` on stderr."""
+    from dlir.textir.diagnostics import render
+
+    color, hint = use_color(sys.stderr), "--max-errors=0 shows all"
+    print(render(error, sources, color=color, max_errors=max_errors, hint=hint), file=sys.stderr)
 
 
 def _internal_error(error: Exception, verbose: bool) -> int:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from dlir.frontends.cli import rules
 from dlir.frontends.cli.common import (
     FAILED,
-    LOAD_PLUGIN,
     OK,
     ArgumentParser,
+    add_common_options,
     read_module,
     read_text,
     run_command,
+    show_errors,
     write_text,
 )
 
@@ -74,8 +75,7 @@ def build_parser() -> ArgumentParser:
     add("--list-passes", nargs="?", const="text", choices=["text", "md", "json"], help="list the passes")
     add("--list-dialects", nargs="?", const="text", choices=["text", "md", "json"], help="list the dialects and ops")
     add("--example", metavar="OP", help="print a small module that uses an op, and end")
-    add("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
-    add("--verbose", action="store_true", help="show a traceback for internal errors")
+    add_common_options(group)
     return parser
 
 
@@ -87,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
         return OK
     args = build_parser().parse_args(argv)
     sources: dict[str, str] = {}
-    return run_command(lambda: _run(args, sources), sources, args.verbose)
+    return run_command(lambda: _run(args, sources), sources, args.verbose, args.max_errors)
 
 
 def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
@@ -196,7 +196,6 @@ def _run_part(
     from dlir.ir.errors import DlirError
     from dlir.ir.verifier import verified
     from dlir.textir import parse_text
-    from dlir.textir.diagnostics import render
 
     diagnostics: list[Diagnostic] = []
     part_sources = {name: part}
@@ -215,7 +214,7 @@ def _run_part(
             print(complaint, file=sys.stderr)
         return not complaints
     if diagnostics:
-        print(render(DlirError(diagnostics), part_sources), file=sys.stderr)
+        show_errors(DlirError(diagnostics), part_sources, args.max_errors)
     return not diagnostics
 
 

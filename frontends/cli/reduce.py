@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlir.frontends.cli.common import LOAD_PLUGIN, OK, USAGE, ArgumentParser, read_module, run_command
+from dlir.frontends.cli.common import OK, USAGE, ArgumentParser, add_common_options, read_module, run_command
 
 if TYPE_CHECKING:
     from dlir.frontends.reduce.check import Check
@@ -35,8 +35,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("-o", "--output", metavar="FILE", help="where to write; FILE.reduced.dlir if not given")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds that CMD may take (60)")
     parser.add_argument("--weights", metavar="FILE", help="safetensors file to use instead of the module's own")
-    parser.add_argument("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
-    parser.add_argument("--verbose", action="store_true", help="show a traceback for internal errors")
+    add_common_options(parser)
     return parser
 
 
@@ -51,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         return OK
     args = build_parser().parse_args(argv)
     sources: dict[str, str] = {}
-    return run_command(lambda: _run(args, sources), sources, args.verbose)
+    return run_command(lambda: _run(args, sources), sources, args.verbose, args.max_errors)
 
 
 def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlir.frontends.cli.common import FAILED, LOAD_PLUGIN, OK, USAGE, ArgumentParser, read_module, run_command
+from dlir.frontends.cli.common import FAILED, OK, USAGE, ArgumentParser, add_common_options, read_module, run_command
 
 if TYPE_CHECKING:
     from dlir.backends.compiler import Program
@@ -47,8 +47,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--save-outputs", metavar="FILE.npz", help="write the results of all batches")
     parser.add_argument("--max-bytes", default="8GiB", metavar="N", help="the largest tensor that may be made")
     parser.add_argument("--list-backends", action="store_true", help="list the backends")
-    parser.add_argument("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
-    parser.add_argument("--verbose", action="store_true", help="show a traceback for internal errors")
+    add_common_options(parser)
     return parser
 
 
@@ -63,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
         return OK
     args = build_parser().parse_args(argv)
     sources: dict[str, str] = {}
-    return run_command(lambda: _run(args, sources), sources, args.verbose)
+    return run_command(lambda: _run(args, sources), sources, args.verbose, args.max_errors)
 
 
 def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:

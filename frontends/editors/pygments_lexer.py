@@ -18,7 +18,7 @@ from pygments.token import (
 
 _KEYWORDS = ("module", "builtin.module", "func", "func.func", "return", "attributes", "private", "public", "nested")
 _CONSTANTS = ("true", "false", "unit", "unknown")
-_BUILDERS = "dense dense_resource array affine_map affine_set strided distinct loc fused callsite at to".split()
+_BUILDERS = "dense sparse dense_resource array affine_map affine_set strided distinct loc fused callsite at to".split()
 _END = r"(?![\w$.])"
 
 

@@ -19,7 +19,6 @@ from dlir.ir.attributes import (
 )
 from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.dialects.state import Variable
 from dlir.ir.op import Op
 from dlir.ir.types import ScalarType, ShapedType
 
@@ -37,8 +36,6 @@ def _optional(op: Operation) -> Iterator[Site]:
     for name, attribute in op.attributes.items():
         if name == "operandSegmentSizes" or (name in specs and specs[name].required):
             continue
-        if isinstance(op, Variable) and name == "init":
-            continue  # only a variable with an initialiser can do without
         yield (name,)
         if isinstance(attribute, ArrayAttr):
             for index, item in enumerate(attribute.items):

@@ -25,8 +25,6 @@ class Variable(Op, name="state.variable"):
         init = self["init"]
         if isinstance(init, DenseElementsAttr | DenseResourceAttr) and init.type is not self["type"]:
             raise DlirError(f"'init' has type {init.type}, but the variable is {self['type']}", self.location)
-        if init is None and not self["type"].is_static:
-            raise DlirError(f"without 'init' it needs a static shape, got {self['type']}", self.location)
 
 
 class Read(Op, name="state.read"):

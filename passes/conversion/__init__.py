@@ -18,6 +18,7 @@ from dlir.passes.conversion.driver import apply_full_conversion, apply_partial_c
 from dlir.passes.conversion.functions import add_function_conversion
 from dlir.passes.conversion.pattern import MODIFIED, ConversionPattern, NoMatch, conversion
 from dlir.passes.conversion.rewriter import ConversionRewriter
+from dlir.passes.conversion.signature import SignatureConversion
 from dlir.passes.conversion.target import ConversionTarget
 from dlir.passes.conversion.types import TypeConverter
 
@@ -27,6 +28,7 @@ __all__ = [
     "ConversionRewriter",
     "ConversionTarget",
     "NoMatch",
+    "SignatureConversion",
     "TypeConverter",
     "add_function_conversion",
     "apply_full_conversion",

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.builtin import UnrealizedConversionCast
 
 
 def reconcile_unrealized_casts(root: Operation) -> int:
     """Remove the ``builtin.unrealized_conversion_cast`` ops inside `root` that cancel or are unused; returns how many."""
-    casts = [op for op in root.walk() if isinstance(op, UnrealizedConversionCast)]
+    return _reconcile([op for op in root.walk() if isinstance(op, UnrealizedConversionCast)])
+
+
+def reconcile_casts(ops: Iterable[Operation]) -> int:
+    """The same for the casts among `ops`, and those that use them."""
+    casts = [op for op in ops if isinstance(op, UnrealizedConversionCast)]
+    users = [user for op in casts for result in op.results for user in result.users]
+    return _reconcile(list(dict.fromkeys([*casts, *(op for op in users if isinstance(op, UnrealizedConversionCast))])))
+
+
+def _reconcile(casts: list[UnrealizedConversionCast]) -> int:
     for op in casts:
         values = _undone(op)
         if values is not None:

@@ -8,6 +8,7 @@ from enum import Enum
 
 from dlir.ir.affine import AffineExpr, AffineMap
 from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.nd.attention import Attention
 from dlir.ir.dialects.nd.base import Primitive, Space
 from dlir.passes.kernels.probe import Probe
 
@@ -27,6 +28,8 @@ class FusionClass(Enum):
     WINDOW = "window"
     #: A sum of products in which each operand is read many times.
     CONTRACTION = "contraction"
+    #: Softmax of products of two operands, times a third.
+    ATTENTION = "attention"
     #: Not known to fusion.
     OPAQUE = "opaque"
 
@@ -76,7 +79,9 @@ def facts(op: Primitive) -> Facts:
 
 
 def fusion_class(op: Operation) -> FusionClass:
-    """The class of a primitive op; OPAQUE for anything else.  Shapes must be static."""
+    """The class of a primitive op or attention; OPAQUE for anything else.  Shapes must be static."""
+    if isinstance(op, Attention):
+        return FusionClass.ATTENTION
     return facts(op).fusion_class if isinstance(op, Primitive) else FusionClass.OPAQUE
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dlir.ir.builder import before
 from dlir.ir.core import Block, Operation
 from dlir.ir.dialects.decompose import Decomposed, decompose_op
+from dlir.ir.dialects.nd.attention import Attention
 
 
 def expand(op: Decomposed) -> list[Operation]:
@@ -21,8 +24,13 @@ def expand(op: Decomposed) -> list[Operation]:
     return made[::-1]
 
 
+def expandable(ops: Iterable[Operation]) -> list[Decomposed]:
+    """The composites among `ops` that kernels hold written out: all but attention, which is computed in another way."""
+    return [op for op in ops if isinstance(op, Decomposed) and not isinstance(op, Attention)]
+
+
 def expand_all(block: Block) -> None:
-    """Replace every composite of `block`, however deep its decomposition goes."""
-    waiting = [op for op in block.ops if isinstance(op, Decomposed)]
+    """Replace every composite of `block` that kernels hold written out, however deep its decomposition goes."""
+    waiting = expandable(block.ops)
     while waiting:
-        waiting += [op for op in expand(waiting.pop()) if isinstance(op, Decomposed)]
+        waiting += expandable(expand(waiting.pop()))

@@ -7,7 +7,8 @@ A kernel has one of these forms:
 - *row*: reductions that all belong to the same rows.  A row is a work item: its reductions are computed first, each over its
   own loop, and the results after them, reading the row again;
 - *scan*: running totals along one dimension of the results, which runs in order, with pointwise ops before and after;
-- *contraction*: one contraction, with pointwise ops on its result.
+- *contraction*: one contraction, with pointwise ops on its result;
+- *attention*: one attention, with pointwise ops on its result.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from dlir.ir.affine import constant, dim, linearize
+from dlir.ir.affine import AffineExpr, constant, dim, linearize
 from dlir.ir.core import Operation
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.demand import Demand, Index
@@ -53,8 +55,8 @@ class Plan:
     rows: tuple[int, ...]
     loops: list[Loop]
     row_index: dict[Primitive, Index] = field(default_factory=dict)
-    #: The contraction, window op or scan, for those forms.
-    anchor: Primitive | None = None
+    #: The contraction, window op, scan or attention, for those forms.
+    anchor: Any = None
     #: Of the results.
     shapes: list[tuple[int, ...]] = field(default_factory=list)
 
@@ -78,3 +80,16 @@ def is_bijection(index: Index, extents: Sequence[int], shape: Sequence[int]) -> 
             return False
         reach *= extent
     return True
+
+
+def inverse_point(
+    index: Index, extents: Sequence[int], shape: Sequence[int], point: Sequence[AffineExpr]
+) -> list[AffineExpr]:
+    """The point of a loop with these extents whose `index`, a bijection, into an array of `shape` is `point`."""
+    position, here = linearize(index, shape), linearize(point, shape)
+    found = [constant(0)] * len(extents)
+    for number, extent in enumerate(extents):
+        if extent != 1:
+            stride = position.coefficient(number)
+            found[number] = here // stride if stride * extent == math.prod(shape) else here // stride % extent
+    return found

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from dlir.ir.affine import delinearize, linearize
-from dlir.ir.core import Value
+from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.buffers import folds
 from dlir.passes.kernels.classify import FusionClass, fusion_class
@@ -25,7 +26,10 @@ def plan_kernel(outputs: Sequence[Value], inside: Inside) -> Plan:
     reductions = [op for op, found in classes.items() if found is FusionClass.REDUCE]
     windows = [op for op, found in classes.items() if found is FusionClass.WINDOW]
     scans = [op for op, found in classes.items() if found is FusionClass.SCAN]
-    if scans:
+    attentions = [op for op, found in classes.items() if found is FusionClass.ATTENTION]
+    if attentions:
+        plan = _plan_attention(outputs, inside, attentions, anchors + reductions + windows + scans)
+    elif scans:
         plan = _plan_scan(outputs, inside, scans, anchors + reductions + windows)
     elif anchors:
         plan = _plan_contraction(outputs, inside, anchors, reductions + windows)
@@ -39,16 +43,16 @@ def plan_kernel(outputs: Sequence[Value], inside: Inside) -> Plan:
     return plan
 
 
-def _classes(outputs: Sequence[Value], inside: Inside) -> dict[Primitive, FusionClass]:
+def _classes(outputs: Sequence[Value], inside: Inside) -> dict[Any, FusionClass]:
     """The class of each op that the outputs need, users first."""
-    classes: dict[Primitive, FusionClass] = {}
+    classes: dict[Any, FusionClass] = {}
     waiting = list(outputs)
     while waiting:
         op = waiting.pop().defining_op
         if op is None or not inside(op) or op in classes:
             continue
         found = fusion_class(op)
-        if found is FusionClass.OPAQUE or not isinstance(op, Primitive):
+        if found is FusionClass.OPAQUE:
             raise Unfit(f"'{op.name}' is not known to fusion")
         classes[op] = found
         waiting += op.operands
@@ -133,13 +137,43 @@ def _plan_contraction(
     if len(anchors) > 1:
         raise Unfit(f"'{anchors[1].name}' and '{anchors[0].name}' are both contractions")
     (anchor,) = anchors
-    if reductions:
-        raise Unfit(f"'{reductions[0].name}' needs the whole result of '{anchor.name}' or is needed for it")
-    feeding = _classes(anchor.operands, inside)
-    for op, found in feeding.items():
-        if found is not FusionClass.VIEW and op.operands:
-            raise Unfit(f"'{op.name}' would be computed again for each tile of '{anchor.name}'")
+    _refuse_rest(anchor, reductions)
+    _refuse_prologue(anchor, inside)
     plan = _plan_flat(outputs, inside)
     _need_each_once(plan.loops[0], anchor)
     plan.form, plan.anchor = "contraction", anchor
+    return plan
+
+
+def _refuse_rest(anchor: Operation, others: Sequence[Operation]) -> None:
+    if others:
+        raise Unfit(f"'{others[0].name}' needs the whole result of '{anchor.name}' or is needed for it")
+
+
+def _refuse_prologue(anchor: Operation, inside: Inside) -> None:
+    """Unfit if something that reads each operand many times would compute it each time."""
+    for op, found in _classes(anchor.operands, inside).items():
+        if found is not FusionClass.VIEW and op.operands:
+            raise Unfit(f"'{op.name}' would be computed again for each tile of '{anchor.name}'")
+
+
+# ---------------------------------------------------------------- attention
+
+
+def _plan_attention(
+    outputs: Sequence[Value], inside: Inside, anchors: list[Operation], others: list[Operation]
+) -> Plan:
+    anchor, *second = anchors
+    if second:
+        raise Unfit("two attentions have no loops in common")
+    _refuse_rest(anchor, others)
+    _refuse_prologue(anchor, inside)
+    # What the attention computes is at hand for the loop over the results, as if it were in memory.
+    plan = _plan_flat(outputs, inside)
+    (loop,) = plan.loops
+    (result,) = anchor.results
+    indices = [index for value, index in loop.demand.leaves if value is result]
+    if len(indices) != 1 or not is_bijection(indices[0], loop.extents, result.shape):
+        raise Unfit(f"'{anchor.name}' would be computed more than once")
+    plan.form, plan.anchor = "attention", anchor
     return plan

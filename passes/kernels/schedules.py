@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dlir.ir.errors import did_you_mean
+from dlir.passes.kernels.attention import emit_attention
+from dlir.passes.kernels.attention_cuda import emit_attention_blocks
 from dlir.passes.kernels.contraction import emit_contraction
 from dlir.passes.kernels.contraction_cuda import emit_elements, emit_tiles
 from dlir.passes.kernels.flat import emit_blocks, emit_flat, emit_nest
@@ -63,6 +65,20 @@ SCHEDULES: dict[str, Schedule] = {
         ("contraction",),
         "register tiles over packed panels, for a CPU",
         ("rows", "columns", "lanes"),
+        True,
+    ),
+    "attention": Schedule(
+        emit_attention,
+        ("attention",),
+        "blocks of queries, over blocks of keys, for a CPU",
+        ("queries", "keys", "rows", "lanes"),
+        True,
+    ),
+    "attention-blocks": Schedule(
+        emit_attention_blocks,
+        ("attention",),
+        "blocks of queries by blocks of threads, for a GPU",
+        ("queries", "keys"),
         True,
     ),
     "element": Schedule(

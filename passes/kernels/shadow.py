@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dlir.ir.core import Block, Operation, Value
-from dlir.ir.dialects.decompose import Decomposed
 from dlir.ir.dialects.kernel import Yield
 from dlir.ir.traversal import Mapping, clone
-from dlir.passes.kernels.expand import expand
+from dlir.passes.kernels.expand import expand, expandable
 from dlir.passes.kernels.plan import Plan
 from dlir.passes.kernels.planner import plan_kernel
 
@@ -35,14 +34,13 @@ class Shadow:
         self._expand()
 
     def _expand(self) -> None:
-        waiting = [op for op in self.block.ops if isinstance(op, Decomposed)]
+        waiting = expandable(self.block.ops)
         while waiting:
             op = waiting.pop()
             origin = self.origin.pop(op)
-            for new in expand(op):
-                self.origin[new] = origin
-                if isinstance(new, Decomposed):
-                    waiting.append(new)
+            made = expand(op)
+            self.origin.update(dict.fromkeys(made, origin))
+            waiting += expandable(made)
 
     def value(self, value: Value) -> Value:
         """What stands for a result of one of the ops."""

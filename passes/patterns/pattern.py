@@ -56,7 +56,9 @@ def compile_rule(rule: Rule, location: Location = UNKNOWN) -> TextPattern:
             raise DlirError(message, op.location, notes=notes) from None
         return found[0] if len(found) == 1 and isinstance(found[0], tuple) else found
 
-    return TextPattern(name, (rule.match.op,), apply, rule.benefit, rule.match.depth, location, rule)
+    return TextPattern(
+        name, (rule.match.op,), apply, rule.benefit, rule.match.depth, location, tuple(rule.ignores), rule=rule
+    )
 
 
 class _Builder:

@@ -7,6 +7,7 @@ import math
 import platform
 from pathlib import Path
 
+from dlir.ir.dialects.nd.scalars import accumulator
 from dlir.ir.types import ScalarType, is_float
 from dlir.passes.kernels.buffers import stride_of
 from dlir.passes.kernels.emit import accumulated_dtype
@@ -32,6 +33,9 @@ TILE_VECTORS = {16: 24, 32: 12, 64: 24}
 #: Rows up to which a contraction is bound by reading its right operand, and vectors of that to read at a stretch.
 FEW_ROWS = 4
 LONGEST = 8
+#: Vectors of queries of an attention that share what is read of keys and values, and keys whose scores are kept.
+ATTENTION_VECTORS = 4
+ATTENTION_KEYS = 48
 #: Multiplications from which on packing for register tiles pays.
 SMALL_CONTRACTION = 4096
 
@@ -42,6 +46,8 @@ def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
         return ("rows", (ROWS_TOGETHER,)) if _is_across(plan) else ("row", ())
     if plan.form == "scan":
         return "scan", (ROWS_TOGETHER,) if width_of(plan) >= LEAST_LANES else ()
+    if plan.form == "attention":
+        return "attention", _attention_tile(plan, vector_bytes or host_vector_bytes())
     if plan.form == "contraction":
         roles = roles_of(plan, lambda op: True)
         tile = None if roles is None else _tile(plan, roles, vector_bytes or host_vector_bytes())
@@ -50,6 +56,18 @@ def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
     if plan.form == "flat" and _is_crossed(plan):
         return "blocks", TRANSPOSED_BLOCK
     return "nest", (POINTWISE_BLOCK,)
+
+
+def _attention_tile(plan: Plan, vector_bytes: int) -> tuple[int, ...]:
+    """Queries, keys, rows and lanes of the tile of an attention."""
+    (result,) = plan.anchor.results
+    queries = result.shape[-2]
+    lanes = max(1, vector_bytes // accumulator(result.dtype).bytes)
+    while lanes > 4 and lanes // 2 >= queries:
+        lanes //= 2
+    vectors = max(1, min(ATTENTION_VECTORS, -(-queries // lanes)))
+    rows = TILE_VECTORS[vector_bytes] // vectors
+    return vectors * lanes, rows * max(1, ATTENTION_KEYS // rows), rows, lanes
 
 
 def _is_crossed(plan: Plan) -> bool:

@@ -13,8 +13,9 @@ from dlir.ir.errors import DlirError
 from dlir.ir.location import FileLoc
 from dlir.ir.ops import func, nd, state
 from dlir.ir.traversal import clone, structurally_equal
-from dlir.ir.types import F32, TensorType
+from dlir.ir.types import F32, INDEX, TensorType
 from dlir.passes.manager import PassManager
+from dlir.textir import to_text
 
 ROWS = TensorType((2, 3), F32)
 FLAT = TensorType((6,), F32)
@@ -283,3 +284,30 @@ def test_unknown_shapes_are_refused():
     with pytest.raises(DlirError, match=r"%x has the unknown shape tensor<\?x3xf32>") as caught:
         bufferize(module)
     assert "bind-shapes" in caught.value.diagnostics[0].hint
+
+
+def test_a_function_that_is_refused_leaves_all_as_it_was():
+    module = make_function([ROWS], lambda x: region(nd.neg, region(nd.exp, x)))
+    add_variable(module)
+    other = make_function([ROWS], lambda x: nd.exp(x), name="other").body.first
+    other.detach()
+    module.body.append(other)
+    before = to_text(module, locations=True)
+    with pytest.raises(DlirError, match="'nd.exp' over tensors"):
+        bufferize(module)
+    assert to_text(module, locations=True) == before
+
+
+def test_a_kernel_without_results_is_gone():
+    def body(x):
+        region(lambda a: (), x)
+        return region(nd.exp, x)
+
+    module = make_function([ROWS], body)
+    assert names(bufferize(module)) == ["kernel.region", "func.return"]
+
+
+def test_a_scalar_argument_stays_what_it_is():
+    function = bufferize(make_function([INDEX, ROWS], lambda i, x: region(nd.exp, x), ["i", "x"]))
+    assert [str(arg.type) for arg in function.body.args] == ["index", "memref<2x3xf32>", "memref<2x3xf32>"]
+    assert attributes(function)[:2] == [{"dlir.input": 0, "dlir.name": "i"}, {"dlir.input": 1, "dlir.name": "x"}]

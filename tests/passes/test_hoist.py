@@ -47,7 +47,9 @@ def names(module, function="main"):
 
 
 def test_an_expression_of_weights_moves_as_a_whole():
-    module, count = hoist("%s = nd.add %g, %b\n%scale = nd.sqrt %s\n%y = nd.mul %x, %scale\nreturn %y", "tensor<16xf32>")
+    module, count = hoist(
+        "%s = nd.add %g, %b\n%scale = nd.sqrt %s\n%y = nd.mul %x, %scale\nreturn %y", "tensor<16xf32>"
+    )
     assert count == 1
     assert names(module) == ["nd.mul"] and names(module, "initialize") == ["nd.add", "nd.sqrt"]
     text = print_module(module)
@@ -149,7 +151,9 @@ def test_each_function_has_an_initialiser_of_its_own():
     functions = [f"func.func @{n}(%x: tensor<16xf32>) -> tensor<16xf32> {{\n{READS}{body}\n}}" for n in ("f", "main")]
     module = parse(WEIGHTS + "\n".join(functions))
     PassManager([HoistConstants()]).run(module)
-    assert [find_function(module, name).attributes.get(INITIALIZES) is not None for name in ("initialize", "initialize_1")]
+    assert [
+        find_function(module, name).attributes.get(INITIALIZES) is not None for name in ("initialize", "initialize_1")
+    ]
     x = np.arange(16, dtype=np.float32)
     for entry in ("f", "main"):
         np.testing.assert_array_equal(compile_module(module, entry=entry)(x)[0], x * 2.5)
@@ -206,7 +210,9 @@ def test_random_programs_do_hoist():
 
 def stages(target):
     """The generic text of a program with an initialiser after each pass."""
-    module, _ = hoist("%s = nd.add %g, %b\n%c = nd.exp %s\n%y = nd.mul %x, %s\n%z = nd.mul %y, %c\nreturn %z", "tensor<16xf32>")
+    module, _ = hoist(
+        "%s = nd.add %g, %b\n%c = nd.exp %s\n%y = nd.mul %x, %s\n%z = nd.mul %y, %c\nreturn %z", "tensor<16xf32>"
+    )
     found = [print_module(module, generic=True)]
     manager = PassManager.from_text(pipelines.pipeline_for("O2", target))
     for item in manager.passes:

@@ -1,6 +1,6 @@
 """Random array programs, and inputs on which every backend must agree bit for bit.
 
-On small integers, programs of exact ops (+, -, *, max, min, select, movement, sum, matmul) whose partial sums stay below
+On small integers, programs of exact ops (+, -, *, max, min, select, movement, sum, cumsum, matmul) whose partial sums stay below
 2**20 have one right answer in f32, f64, i32 and i64, whatever the order of summation.
 """
 
@@ -20,6 +20,9 @@ from dlir.ir.dialects.func import Func
 from dlir.ir.ops import func, nd
 from dlir.ir.types import F32, F64, I32, I64, TensorType, is_float
 
+ACTIVATIONS = ["gelu", "silu", "hardswish", "hardsigmoid", "elu", "leaky_relu"]
+#: Formulas along the last axis.
+OF_ROWS = ["softmax", "log_softmax", "rms_norm"]
 #: No value of an exact program may be able to exceed this.
 EXACT_LIMIT = 1 << 20
 SHAPES = [(), (1,), (0, 3), (5,), (3, 4), (1, 4), (3, 1), (2, 3, 4), (17,), (4, 4), (2, 1, 3)]
@@ -75,7 +78,8 @@ class Maker:
         """One more op on some of `values`; None when the choice does not fit them."""
         recent = values[-6:] if self.rng.random() < 0.7 else values
         value = self.rng.choice(recent)
-        kinds = [self.binary, self.binary, self.unary, self.reduce, self.move, self.move, self.select, self.product]
+        kinds = [self.binary, self.binary, self.unary, self.reduce, self.move, self.move, self.select]
+        kinds += [self.product, self.scan]
         return self.rng.choice(kinds)(value, values)
 
     def bounded(self, bound: int, make) -> Value | None:
@@ -95,12 +99,12 @@ class Maker:
     def unary(self, a: Value, values: list[Value]) -> Value | None:
         names = ["neg", "abs"]
         if not self.exact and is_float(a.dtype):
-            names += ["exp", "tanh", "sigmoid", "sqrt", "erf", "softmax"]
+            names += ["exp", "tanh", "sigmoid", "sqrt", "erf", *ACTIVATIONS, *OF_ROWS]
         name = self.rng.choice(names)
-        if name == "softmax":
+        if name in OF_ROWS:
             if a.rank == 0 or a.shape[-1] == 0:
                 return None
-            return self.bounded(1, lambda: nd.softmax(a, axis=-1))
+            return self.bounded(1, lambda: getattr(nd, name)(a))
         source = nd.abs(a) if name == "sqrt" else a
         self.bounds[source] = self.bounds[a]
         return self.bounded(self.bounds[a], lambda: getattr(nd, name)(source))
@@ -116,6 +120,13 @@ class Maker:
         bound = self.bounds[a] * max(1, count) if name == "sum" else self.bounds[a]
         keepdims = self.rng.random() < 0.5
         return self.bounded(bound, lambda: getattr(nd, name)(a, axes=axes, keepdims=keepdims))
+
+    def scan(self, a: Value, values: list[Value]) -> Value | None:
+        if a.rank == 0:
+            return None
+        axis, (exclusive, reverse) = self.rng.randrange(a.rank), self.rng.choices([False, True], k=2)
+        make = partial(nd.cumsum, a, axis=axis, exclusive=exclusive, reverse=reverse)
+        return self.bounded(self.bounds[a] * max(1, a.shape[axis]), make)
 
     def select(self, a: Value, values: list[Value]) -> Value | None:
         b = self.rng.choice([v for v in values if v.shape == a.shape])

@@ -74,4 +74,6 @@ def test_colours():
 def test_a_flood_is_counted():
     error = DlirError([Diagnostic(f"wrong {number}", FileLoc("f", 1, 1)) for number in range(60)])
     lines = render(error, SOURCES).splitlines()
-    assert len(lines) == 151 and lines[-1] == "... and 10 more"
+    assert len(lines) == 61 and lines[-1] == "... and 40 more errors"
+    assert render(error, SOURCES, max_errors=59, hint="how").endswith("\n... and 1 more error (how)")
+    assert len(render(error, SOURCES, max_errors=0).splitlines()) == 180

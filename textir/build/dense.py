@@ -41,7 +41,7 @@ def dense_attribute(body: str, type: Any) -> Attribute:
     leaves: list[Any] = pairs if pairs is not None else _LEAF.findall(body)
     is_splat = not skeleton and len(leaves) == 1
     if not is_splat and not _has_shape(skeleton, type.shape, len(leaves)):
-        raise misfit(whole, type.shape, type)
+        raise misfit(whole, [extent or 0 for extent in type.shape], type)
     try:
         array = _convert(leaves, type.dtype)
     except ValueError:

@@ -70,7 +70,7 @@ class MakingActions(RegionActions):
         symbol = attributes.get("sym_name")
         if symbol.__class__ is StringAttr and self.frame.symbols is not None:
             self.frame.symbols.setdefault(symbol.value, op)
-        if self.diagnostics:
+        if self.diagnostics or self._reported:
             self._reported = len(self.diagnostics)
 
     def _define_results(self, op: Operation, token: Token) -> None:

@@ -43,6 +43,9 @@ def misfit(body: str, shape: Sequence[int], type: object) -> ElementsError:
             start, length = lists.pop()
             if length != shape[depth - 1]:
                 message = f"{type} takes {_counted(shape, depth - 1)} here, and the list has {length}"
+                if rank == 1:
+                    given = "1 is given" if length == 1 else f"{length} are given"
+                    message = f"{type} has {count(shape[0], 'element')}, and {given}"
                 return ElementsError(message, (start, match.end()))
             continue
         if lists:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dlir.ir.attributes import (
@@ -21,6 +22,7 @@ from dlir.textir.build.base import Token, remember
 from dlir.textir.build.dense import dense_attribute, fits_integer
 from dlir.textir.build.locations import LocationActions
 from dlir.textir.build.misfit import ElementsError
+from dlir.textir.build.sparse import sparse_attribute
 from dlir.textir.build.types import POISON
 from dlir.textir.source import Source
 
@@ -129,9 +131,16 @@ class NumberActions(LocationActions):
         opened = self.source.text.index("<", keyword[1]) + 1
         return self.dense_list((self.source.text[opened : close[1]], opened), type)
 
+    def sparse(self, keyword: Token, parts: None, close: Token, type: Type) -> Attribute:
+        opened = self.source.text.index("<", keyword[1]) + 1
+        return self._elements(sparse_attribute, (self.source.text[opened : close[1]], opened), type)
+
     def dense_list(self, body: Token, type: Type) -> Attribute:
+        return self._elements(dense_attribute, body, type)
+
+    def _elements(self, make: Callable[[str, Type], Attribute], body: Token, type: Type) -> Attribute:
         try:
-            return dense_attribute(body[0], type)
+            return make(body[0], type)
         except ValueError as error:
             span = error.span if isinstance(error, ElementsError) else None
             start, end = span or (0, len(body[0]))

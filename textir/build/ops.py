@@ -135,7 +135,7 @@ class OpActions(SkippingActions):
             if len(regions) != info.regions:
                 schema.check_regions(info, len(regions))
         except OpProblem as problem:
-            self.report(problem, name, start, entries, signature.inputs)
+            self.report(problem, name, start, entries, [*signature.inputs, *(value.type for value in values)])
             return UNKNOWN_OP, attributes
         return info, attributes
 

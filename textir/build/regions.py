@@ -191,7 +191,7 @@ class RegionActions(AttributeActions):
             advice = "pass it as an operand, and use the block's argument for it"
             self._use_error(forward, message, self.definition_notes(outer.values[name]), advice)
             return
-        if f"%{name}" in self.passed_over:
+        if f"%{name}" in self.passed_over or "%" in self.passed_over:
             return
         hint = did_you_mean(name, frame.values)
         if hint is not None:

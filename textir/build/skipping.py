@@ -9,9 +9,13 @@ from dlir.ir.core import UnregisteredOp
 from dlir.textir.build.base import Token
 from dlir.textir.build.making import UNKNOWN_OP, MakingActions, result_names
 from dlir.textir.build.types import POISON
+from dlir.textir.gap import Gap
 from dlir.textir.source import Source
 
-_NAMED = re.compile(r"[%@^#!][\w$.-]+", re.ASCII)
+#: A name, or the sign of one that is missing.
+_NAMED = re.compile(r"[%@^#!][\w$.-]*", re.ASCII)
+#: A result's name without its sign.
+_BARE = re.compile(r"^\s*([A-Za-z_]\w*)\s*=", re.ASCII)
 _RESULTS = re.compile(r"%[\w$.-]+(?:\s*:\s*\d+)?(?:\s*,\s*%[\w$.-]+(?:\s*:\s*\d+)?)*\s*=(?!=)", re.ASCII)
 _ARGUMENT = re.compile(r"%([\w$.-]+)\s*[:=](?![:=])", re.ASCII)
 
@@ -27,19 +31,21 @@ class SkippingActions(MakingActions):
         #: Where the ops stand that could not be read and whose regions are read next.
         self._openers: list[tuple[int, int]] = []
 
-    def pass_over(self, start: int, end: int, regions: int, opens: int) -> None:
-        """Leave out text[start:end], which stands in `regions` regions, and opens some itself."""
-        while len(self.frames) > regions + 1:
+    def pass_over(self, gap: Gap) -> None:
+        """Leave out a piece of the text."""
+        while len(self.frames) > gap.regions + 1:
             self.frames.pop().leave()
-        del self.heads[regions:]
+        del self.heads[gap.heads :]
         self.entry_arguments = []
         self.frame = self.frames[-1]
         region = self.frame.region
         self.point.block = region.blocks[-1] if region.blocks else self.frame.entry
-        text = self.source.text[start:end]
+        start = gap.start
+        text = self.source.text[start : gap.end]
         self.passed_over.update(_NAMED.findall(text))
+        self.passed_over.update(f"%{name}" for name in _BARE.findall(text))
         self._reported = len(self.diagnostics)
-        self._openers = [(start, end)] * opens
+        self._openers = [(start, gap.end)] * gap.opens
         if text.startswith("^"):
             self._assume(_ARGUMENT.findall(text), start)
         results = _RESULTS.match(text)

@@ -178,6 +178,8 @@ class TypeActions(Actions):
         dims, element = shape
         kind = keyword[0]
         params = params or []
+        if element is POISON:
+            return POISON
         if not _can_be_element(kind, element):
             self.token_error(keyword, f"{element} cannot be the element type of a {kind}")
             return POISON

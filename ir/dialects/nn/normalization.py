@@ -19,7 +19,7 @@ from dlir.ir.ops import nd
 class BatchNorm(Layer, name="nn.batch_norm"):
     """Batch normalization with given statistics: (x - mean) * gamma / sqrt(var + epsilon) + beta for each channel.
 
-    x [N, C, ...]; gamma, beta, mean and var [C].
+    x [N, C, ...]; gamma, beta, mean and var [C].  f16 and bf16 are computed in f32, and the result is rounded once.
     """
 
     @staticmethod
@@ -29,8 +29,8 @@ class BatchNorm(Layer, name="nn.batch_norm"):
 
     @staticmethod
     def decompose(x: Value, gamma: Value, beta: Value, mean: Value, var: Value, *, epsilon: float = 1e-5) -> Value:
-        wide, *weights = map(widened, (x, gamma, beta, mean, var))
-        return narrowed(normalized(wide, *weights, epsilon), x)
+        gamma, beta, mean, var = map(widened, (gamma, beta, mean, var))
+        return narrowed(normalized(widened(x), gamma, beta, mean, var, epsilon), x)
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -45,7 +45,7 @@ class BatchNormTrain(Layer, name="nn.batch_norm_train"):
 
     x [N, C, ...]; gamma, beta, mean and var [C].  Gives (y, new mean, new var): y is (x - batch mean) * gamma /
     sqrt(batch variance + epsilon) + beta for each channel, and a new statistic is (1 - momentum) * old + momentum *
-    batch's, the variance that of a sample (with n - 1), as in PyTorch.
+    batch's, the variance that of a sample (with n - 1), as in PyTorch.  f16 and bf16 are computed in f32.
     """
 
     @staticmethod

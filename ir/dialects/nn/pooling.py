@@ -152,7 +152,7 @@ class AdaptivePool2d(Layer):
         return cls.of.infer(x, output_size=output_size)
 
     @classmethod
-    def decompose(cls, x: Value, *, output_size: tuple[int, ...]) -> Value:  # type: ignore[override]
+    def decompose(cls, x: Value, *, output_size: tuple[int, ...]) -> Value:
         return cls.of.build(x, output_size=output_size)
 
     @staticmethod

@@ -67,7 +67,7 @@ class _Proof:
         self.pattern = pattern
         self.example = example
         self.rng = rng
-        self.ignores: Sequence[str] = pattern.rule.ignores if isinstance(pattern, TextPattern) else ()
+        self.ignores: Sequence[str] = pattern.ignores
         self.verdict = Verdict(pattern)
         self.seen: dict[str, None] = {}
         #: By dtype: programs that matched, and tries.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dlir.ir.attributes import UNIT
-from dlir.ir.builder import insert
+from dlir.ir.builder import at_end, insert
 from dlir.ir.core import UnregisteredOp
 from dlir.ir.location import FileLoc
 from dlir.ir.ops import nd
@@ -62,7 +62,7 @@ def test_what_is_illegal_is_converted_and_what_is_unknown_stays():
 
 def test_a_full_conversion_refuses_what_is_unknown(assert_unchanged):
     target = no_old()
-    target.add_legal_dialect("nd", "func")
+    target.add_legal_dialect("nd", "func", "builtin")
     module = parse(OLD)
     (diagnostic,) = assert_unchanged(
         module, lambda: apply_full_conversion(module, target, [exp, twice]), "'other.op' stayed illegal"
@@ -211,7 +211,7 @@ func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
 
 @conversion("old.scope")
 def scope(op, operands, rewriter):
-    with rewriter.at_end(op.parent_op.parent):
+    with at_end(op.parent_op.parent):
         insert(UnregisteredOp("new.global"))
     made = UnregisteredOp("new.scope", operands, op.result_types, regions=rewriter.take_regions(op))
     return insert(made).results

@@ -13,7 +13,6 @@ from dlir.ir.types import F32, F64, FunctionType, TensorType
 from dlir.ir.verifier import verified
 from dlir.passes.conversion import (
     ConversionTarget,
-    NoMatch,
     TypeConverter,
     add_function_conversion,
     apply_full_conversion,
@@ -49,7 +48,7 @@ def old_to_new(converter):
 
     @conversion("old.f", converter=converter)
     def old_to_new(op, operands, rewriter):
-        return insert(UnregisteredOp("new.f", operands, converter.convert_all(op.result_types))).results
+        return insert(UnregisteredOp("new.f", operands, converter.convert_types(op.result_types))).results
 
     return old_to_new
 
@@ -120,7 +119,7 @@ def test_a_type_without_conversion_stops_the_pattern(assert_unchanged):
 
 def test_a_full_conversion_leaves_no_cast(assert_unchanged):
     target = no_old()
-    target.add_legal_dialect("new", "other", "func")
+    target.add_legal_dialect("new", "other", "func", "builtin")
     module = parse(CHAIN)
     found = assert_unchanged(
         module, lambda: apply_full_conversion(module, target, [old_to_new(widening())]), "only one side was converted"
@@ -131,10 +130,10 @@ def test_a_full_conversion_leaves_no_cast(assert_unchanged):
 
 def test_materialisations_stand_in_place_of_casts():
     converter = widening()
-    converter.add_target_materialization(lambda value, type: nd.cast(value, dtype=type.dtype))
-    converter.add_source_materialization(lambda value, type: nd.cast(value, dtype=type.dtype))
+    converter.add_target_materialization(lambda types, values: nd.cast(*values, dtype=types[0].dtype))
+    converter.add_source_materialization(lambda type, values: nd.cast(*values, dtype=type.dtype))
     target = no_old()
-    target.add_legal_dialect("new", "other", "func", "nd")
+    target.add_legal_dialect("new", "other", "func", "nd", "builtin")
     module = parse(CHAIN)
     apply_full_conversion(module, target, [old_to_new(converter)])
     assert names(module)[2:-1] == ["nd.cast", "new.f", "new.f", "nd.cast", "other.g", "nd.cast", "new.f", "nd.cast"]
@@ -143,8 +142,8 @@ def test_materialisations_stand_in_place_of_casts():
 
 def test_the_last_materialisation_that_knows_the_type_is_taken():
     converter = widening()
-    converter.add_target_materialization(lambda value, type: nd.cast(value, dtype=type.dtype))
-    converter.add_target_materialization(lambda value, type: None)
+    converter.add_target_materialization(lambda types, values: nd.cast(*values, dtype=types[0].dtype))
+    converter.add_target_materialization(lambda types, values: None)
     module = parse(CHAIN)
     apply_partial_conversion(module, no_old(), [old_to_new(converter)])
     assert names(module)[2] == "nd.cast"
@@ -166,7 +165,7 @@ func.func @main(%x: tensor<4xf32>, %n: tensor<2xi32> {dlir.donated}) -> (tensor<
 
 def test_functions_calls_and_returns_take_the_new_types():
     converter, target, module = widening(), no_old(), parse(CALLS)
-    target.add_legal_dialect("new")
+    target.add_legal_dialect("new", "builtin")
     patterns = [*add_function_conversion(target, converter), old_to_new(converter)]
     apply_full_conversion(module, target, patterns)
     verified(module)
@@ -197,9 +196,11 @@ def test_blocks_in_regions_take_the_new_types():
 
     @conversion("old.scope", converter=converter)
     def scope(op, operands, rewriter):
-        if isinstance(rewriter.convert_signature(op.body, converter), NoMatch):
+        signature = converter.convert_block_signature(op.body)
+        if signature is None:
             return None
-        results = converter.convert_all(op.result_types)
+        rewriter.apply_signature_conversion(op.body, signature, converter)
+        results = converter.convert_types(op.result_types)
         return insert(UnregisteredOp("new.scope", operands, results, regions=rewriter.take_regions(op))).results
 
     @conversion("old.yield", converter=converter)
