@@ -40,6 +40,15 @@ def effects_inside(op: Operation) -> dict[Operation, frozenset[str]]:
     return found
 
 
-def is_removable(op: Operation) -> bool:
-    """Whether `op` may go when its results are unused: it only computes and reads."""
-    return bool(op.results) and not op.is_terminator and effects_of(op) <= _ONLY_READS
+def is_removable(op: Operation, inside: dict[Operation, frozenset[str]] | None = None) -> bool:
+    """Whether `op` may go when its results are unused: it only computes and reads.
+
+    `inside` keeps what `effects_inside` found from call to call, for who changes nothing but to remove such ops.
+    """
+    if not op.results or op.is_terminator:
+        return False
+    if inside is None or not op.regions:
+        return effects_of(op) <= _ONLY_READS
+    if op not in inside:
+        inside.update(effects_inside(op))
+    return inside[op] <= _ONLY_READS

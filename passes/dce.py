@@ -17,12 +17,13 @@ class DeadCode(Pass, name="dce"):
 
     def run(self, root: Operation) -> None:
         # Backwards, and inner ops before outer ones that stand above them: a user is always met before what it uses.
+        effects: dict[Operation, frozenset[str]] = {}
         stack = [block.last for region in root.regions for block in region.blocks]
         while stack:
             op = stack.pop()
             while op is not None:
                 previous = op.previous
-                if not op.is_used and is_removable(op):
+                if not op.is_used and is_removable(op, effects):
                     op.erase()
                     self.stats["erased"] += 1
                 elif op.regions:

@@ -79,6 +79,7 @@ PASSES = Table(
         "cse": "dlir.passes.cse",
         "dce": "dlir.passes.dce",
         "recognise": "dlir.passes.recognise",
+        "fold-scales": "dlir.passes.fold_scales",
         "hoist-constants": "dlir.passes.hoist",
         "fuse": "dlir.passes.fuse",
         "schedule": "dlir.passes.schedule",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 #: From big ops to code; each pass finds nothing to do on what is already below its level.
-O2 = "inline,lower-nn,canonicalize,cse,recognise,hoist-constants,fuse,schedule,bufferize,plan-memory,lower-kernels,map"
+O2 = (
+    "inline,lower-nn,canonicalize,cse,recognise,fold-scales,hoist-constants,"
+    "fuse,schedule,bufferize,plan-memory,lower-kernels,map"
+)
 
 PIPELINES: dict[str, str] = {
     # Op by op: nothing is folded, fused or planned.

@@ -49,9 +49,7 @@ def pattern(
     *ops: str, benefit: int = 1, depth: int = 2, ignores: tuple[str, ...] = ()
 ) -> Callable[[Callable[[Any], Any]], Pattern]:
     """Make a Pattern of the decorated function, for ops with these names."""
-    return lambda function: Pattern(
-        function.__name__.replace("_", "-"), ops, function, benefit, depth, ignores=ignores
-    )
+    return lambda function: Pattern(function.__name__.replace("_", "-"), ops, function, benefit, depth, ignores=ignores)
 
 
 def defined_by(value: Value, name: str) -> Any:
@@ -93,13 +91,15 @@ class _Rewriting:
         self.chains: dict[Operation, int] = {}
         self.fired: Counter[str] = Counter()
         self.rewrites = 0
+        #: The effects of ops with regions, as long as nothing is rewritten.
+        self.effects: dict[Operation, frozenset[str]] = {}
         self.recent: deque[Pattern] = deque(maxlen=64)
 
     def run(self) -> Counter[str]:
         while (op := self.worklist.pop()) is not None:
             if op.parent is None:
                 continue
-            if not op.is_used and is_removable(op):
+            if not op.is_used and is_removable(op, self.effects):
                 self._erase(op)
                 self.fired["dead"] += 1
                 continue
@@ -145,6 +145,7 @@ class _Rewriting:
     def _count(self, item: Pattern, op: Operation) -> None:
         self.fired[item.name] += 1
         self.rewrites += 1
+        self.effects.clear()
         self.recent.append(item)
         if self.rewrites > self.budget or self.chains.get(op, 0) > self.longest_chain:
             raise self._endless(op)

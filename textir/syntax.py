@@ -57,7 +57,7 @@ class _Recovery:
         self.short_cuts: Driver = driver()
         self.right_until = failed
         self.stack = [self.driver.start["start"]]
-        #: Where the first token of each state on the stack stands.
+        #: Where the first token of each state on the stack stands; ~place if it does not stand in the text.
         self.places = [0]
         self.regions = {row["region_open"] for row in self.driver.gotos if "region_open" in row}
         self.heads = {state for row in self.driver.gotos for name, state in row.items() if name.endswith("_head")}
@@ -176,6 +176,7 @@ class _Recovery:
         if not word:
             opened = next((p for s, p in zip(reversed(self.stack), reversed(self.places)) if s in self.regions), None)
             if opened is not None:
+                opened = opened if opened >= 0 else self.text.rfind("{", 0, ~opened)
                 notes.append(Note("the region that is not closed starts here", self.source.location(opened)))
         before = self.read_until
         line = self.text[self.text.rfind("\n", 0, before) + 1 : before]
@@ -228,7 +229,8 @@ class _Recovery:
 
     def _go_on(self, depth: int, failed: int, end: int) -> None:
         """Cut the stack to `depth`, and put what the text up to `end` opens in the place of the rest."""
-        start = min(self.places[depth], failed) if depth < len(self.stack) else failed
+        start = self.places[depth] if depth < len(self.stack) else failed
+        start = failed if start < 0 else min(start, failed)
         del self.stack[depth:], self.places[depth:]
         regions = sum(state in self.regions for state in self.stack)
         heads = sum(state in self.heads for state in self.stack)
@@ -236,7 +238,7 @@ class _Recovery:
         kept = list(self.stack)
         self.opened += gap.opens
         for terminal, _ in OPENING * gap.opens:
-            self._feed(terminal, end)
+            self._feed(terminal, ~end)
         if self.go_on is not None:
             self.go_on(gap, kept)
 

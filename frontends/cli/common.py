@@ -132,7 +132,7 @@ def _internal_error(error: Exception, verbose: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    text = " ".join([*getattr(error, "__notes__", []), f"{type(error).__name__}: {error}".splitlines()[0]])
     advice = "" if verbose else "; run again with --verbose to see where, and please report it with your file"
     print(f"internal error: {text} (this is a bug in dlir{advice})", file=sys.stderr)
     return INTERNAL

@@ -54,7 +54,7 @@ def build_parser() -> ArgumentParser:
     group = parser.add_argument_group("seeing what happens (on stderr)")
     add = group.add_argument
     add("--print-ir", metavar="WHEN", help="print the module after passes: 'changed', 'all' or a pass name")
-    add("--diff", action="store_true", help="with --print-ir: print what changed, not everything")
+    add("--diff", action="store_true", help="print what changed, not everything; after each pass, or where --print-ir says")
     add("--timing", action="store_true", help="print the time that each pass took")
     add("--stats", nargs="?", const="text", choices=["text", "json"], help="print what each pass counted")
     add("--dump-pipeline", action="store_true", help="print the pipeline as it was understood")
@@ -136,10 +136,10 @@ def _make_manager(args: argparse.Namespace, pipeline: str, sources: dict[str, st
     rules.use_patterns(manager, args.patterns, sources)
     if args.dump_pipeline:
         print(manager, file=sys.stderr)
-    if args.print_ir:
+    if args.print_ir or args.diff:
         from dlir.frontends.cli.watch import IRPrinter
 
-        IRPrinter(args.print_ir, args.diff).attach(manager)
+        IRPrinter(args.print_ir or "changed", args.diff).attach(manager)
     return manager
 
 
@@ -149,24 +149,43 @@ def _process(args: argparse.Namespace, manager: PassManager, parsed: ParsedModul
     from dlir.ir.errors import DlirError
 
     try:
-        manager.run(parsed.module)
+        try:
+            manager.run(parsed.module)
+        except Exception as error:
+            if not isinstance(error, DlirError) and manager.timings:
+                error.add_note(f"in pass '{manager.timings[-1].name}'")
+            raise
+        finally:
+            if args.timing:
+                print_timing(manager)
+            if args.stats:
+                print_stats(manager, args.stats)
+        if args.verify_roundtrip:
+            _check_round_trip(parsed.module)
+        return _emit(args, parsed.module)
     except DlirError:
         raise
     except Exception as error:
-        from dlir.frontends.cli.reproducer import DEFAULT, write_reproducer
-
-        path = args.reproducer or DEFAULT
-        write_reproducer(path, next(reversed(sources.values()), ""), str(manager), error)
-        print(f"the module and the pipeline are in {path}: dlir-opt --run-reproducer {path}", file=sys.stderr)
+        _leave_reproducer(args, manager, parsed, sources, error)
         raise
-    finally:
-        if args.timing:
-            print_timing(manager)
-        if args.stats:
-            print_stats(manager, args.stats)
-    if args.verify_roundtrip:
-        _check_round_trip(parsed.module)
-    return _emit(args, parsed.module)
+
+
+def _leave_reproducer(
+    args: argparse.Namespace, manager: PassManager, parsed: ParsedModule, sources: dict[str, str], error: Exception
+) -> None:
+    """Write what failed to a file that this command can run again."""
+    from dlir.frontends.cli.reproducer import DEFAULT, write_reproducer
+    from dlir.textir import to_text
+
+    flags = [f"--load-plugin={plugin}" for plugin in args.load_plugin] + [f"--patterns={file}" for file in args.patterns]
+    flags += [f"--emit={args.emit}"] if args.emit != "dlir" else []
+    flags += ["--verify-roundtrip"] if args.verify_roundtrip else []
+    path = args.reproducer or DEFAULT
+    # A file of another format has no text: it is read again, since the passes have changed the module.
+    text = sources.get(parsed.name) or to_text(read_module(args.file, args.weights, {}).module)
+    command = write_reproducer(path, text, str(manager), flags, error)
+    if command is not None:
+        print(f"the module and the pipeline are in {path}: {command}", file=sys.stderr)
 
 
 def _run_on_text(args: argparse.Namespace, sources: dict[str, str]) -> int:

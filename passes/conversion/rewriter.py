@@ -163,8 +163,9 @@ class ConversionRewriter:
     def left_casts(self) -> Iterator[tuple[tuple[Value, ...], Use]]:
         """The uses for which a cast must stay, with the values that would have to be of the type that is needed there."""
         for op in self._casts:
-            values = tuple([new for value in op.operands for new in self.current(value)])
-            yield from ((values, use) for result in op.results for use in self._live_uses(result))
+            if not self.is_gone(op):
+                values = tuple([new for value in op.operands for new in self.current(value)])
+                yield from ((values, use) for result in op.results for use in self._live_uses(result))
         for value, back in self._backs.items():
             if isinstance(back.defining_op, UnrealizedConversionCast):
                 uses = (use for use in self._live_uses(value) if use.owner not in self._casts)

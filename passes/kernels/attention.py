@@ -27,7 +27,7 @@ from dlir.passes.kernels.plan import Unfit
 
 @dataclass(frozen=True)
 class Tile:
-    """`queries` and `keys` of a block; a register tile is `rows` keys (or features) of all its queries, in vectors of `lanes`."""
+    """`queries` and `keys` of a block.  A register tile is `rows` keys, or features, of all queries, in vectors of `lanes`."""
 
     queries: int
     keys: int
@@ -114,9 +114,7 @@ class _Item:
         count = arith.minsi(left, emitter.constant(tile.keys, INDEX))
         emitter.serial(count, lambda row: self._scores(start, row), step=tile.rows)
         self._each_lane(self._remember_largest)
-        roles.with_masks(
-            emitter, self.first, start, tile.keys, lambda masked: self._find_largest(start, count, masked)
-        )
+        roles.with_masks(emitter, self.first, start, tile.keys, lambda masked: self._find_largest(start, count, masked))
         self._each_lane(self._rescale)
         emitter.serial(count, lambda key: self._each_lane(lambda lane: self._power(key, lane)))
         whole, rest = divmod(roles.outputs, tile.rows)

@@ -12,17 +12,34 @@ from collections.abc import Sequence
 
 from dlir.ir.affine import AffineExpr, delinearize
 from dlir.ir.core import Value
+from dlir.ir.dialects.nd.scalars import accumulator
 from dlir.ir.ops import arith, memref
 from dlir.ir.ops import math as math_ops
 from dlir.ir.types import INDEX, MemRefType
 from dlir.passes.kernels.attention_roles import Attending, roles_of_attention
 from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.plan import Plan
+
+#: Queries and keys of a tile: 16 kB of shared memory for heads of 64 features.
+TILE = (16, 32)
+#: Bytes of shared memory that a tile may take.
+SHARED_BYTES = 40 << 10
+
+
+def tile_for(plan: Plan) -> tuple[int, int]:
+    """The tile for an attention; fewer queries where they have many features."""
+    query, _, value = plan.anchor.operands[:3]
+    queries, keys = TILE
+    row = (query.shape[-1] + value.shape[-1] + keys) * accumulator(query.dtype).bytes
+    while queries > 1 and queries * row > SHARED_BYTES:
+        queries //= 2
+    return queries, keys
 
 
 def emit_attention_blocks(kernel: Kernel) -> None:
     """One work item for each head and block of queries."""
     roles = roles_of_attention(kernel)
-    queries, keys = kernel.tile
+    queries, keys = kernel.tile or TILE
     counts = (*roles.batch, -(-roles.queries // queries))
 
     def item(number: AffineExpr) -> None:

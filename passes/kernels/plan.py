@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dlir.ir.affine import AffineExpr, constant, dim, linearize
+from dlir.ir.affine import AffineExpr, constant, delinearize, dim, linearize
 from dlir.ir.core import Operation
 from dlir.ir.dialects.nd.base import Primitive
+from dlir.passes.kernels.buffers import folds
 from dlir.passes.kernels.demand import Demand, Index
 
 Inside = Callable[[Operation], bool]
@@ -64,6 +65,17 @@ class Plan:
 def points(shape: Sequence[int], first: int = 0) -> Index:
     """An index with a dimension for each extent, numbered from `first`; where the extent is 1 it is 0."""
     return tuple(constant(0) if extent == 1 else dim(first + i, extent) for i, extent in enumerate(shape))
+
+
+def reshaped_index(index: Index, shape: Sequence[int], other: Sequence[int]) -> Index | None:
+    """The index into an array of shape `other` of the element at `index` of an array of `shape`; None if that takes
+    divisions or the sizes differ."""
+    if tuple(shape) == tuple(other):
+        return index
+    if math.prod(shape) != math.prod(other):
+        return None
+    found = delinearize(linearize(index, shape), other)
+    return found if folds(found, other) else None
 
 
 def is_bijection(index: Index, extents: Sequence[int], shape: Sequence[int]) -> bool:

@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from dlir.ir.affine import delinearize, linearize
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.nd.base import Primitive
-from dlir.passes.kernels.buffers import folds
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.kernels.demand import Demand, Index
-from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points
+from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points, reshaped_index
 from dlir.passes.kernels.row_planner import plan_rows
 
 
@@ -73,17 +70,6 @@ def _plan_flat(outputs: Sequence[Value], inside: Inside) -> Plan:
         loop.outputs.append((number, index))
         demand.want(value, index)
     return Plan("flat", (), [loop])
-
-
-def reshaped_index(index: Index, shape: Sequence[int], other: Sequence[int]) -> Index | None:
-    """The index into an array of shape `other` of the element at `index` of an array of `shape`; None if that takes
-    divisions or the sizes differ."""
-    if tuple(shape) == tuple(other):
-        return index
-    if math.prod(shape) != math.prod(other):
-        return None
-    found = delinearize(linearize(index, shape), other)
-    return found if folds(found, other) else None
 
 
 def _plan_window(

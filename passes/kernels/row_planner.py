@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dlir.ir.affine import AffineExpr, dim, dims
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Primitive
+from dlir.passes.kernels.buffers import divisions
 from dlir.passes.kernels.classify import facts
 from dlir.passes.kernels.demand import Demand, Index
-from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points
+from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points, reshaped_index
 
 
 def plan_rows(outputs: Sequence[Value], inside: Inside) -> Plan:
@@ -42,11 +43,10 @@ class _RowPlanner:
     def _place(self, number: int) -> None:
         """Split the dimensions of an output into those that its reductions depend on, the row, and columns."""
         value = self.outputs[number]
-        demand = Demand(self.inside, value.shape)
-        demand.want(value, points(value.shape))
+        shape, place, demand = self._shape_for(value)
         if not demand.reductions:
             return
-        own = value.rank
+        own = len(shape)
         used: set[int] = set()
         for op, indices in demand.reductions.items():
             for index in indices:
@@ -55,11 +55,11 @@ class _RowPlanner:
                     raise Unfit(f"'{op.name}' is needed along an axis that another reduction runs over")
                 used |= found
         row_dims = sorted(used)
-        rows = tuple(value.shape[n] for n in row_dims)
+        rows = tuple(shape[n] for n in row_dims)
         if self.rows is not None and rows != self.rows:
             raise Unfit(f"reductions have rows of shape {list(self.rows)} and {list(rows)}")
         self.rows = rows
-        renamed, columns = _split_dims(value.shape, row_dims)
+        renamed, columns = _split_dims(shape, row_dims)
         for op, indices in demand.reductions.items():
             for index in indices:
                 row = tuple(expr.substitute(renamed) for expr in index)
@@ -67,7 +67,31 @@ class _RowPlanner:
                     raise Unfit(f"'{op.name}' is needed at places that a guard keeps inside of it")
                 if self.row_index.setdefault(op, row) != row:
                     raise Unfit(f"'{op.name}' would be computed more than once")
-        self.placed[number] = tuple(renamed), columns
+        self.placed[number] = tuple(expr.substitute(renamed) for expr in place), columns
+
+    def _shape_for(self, value: Value) -> tuple[tuple[int, ...], Index, Demand]:
+        """The shape to go over an output in, where in the output a point of it lies, and what is needed for that.
+
+        It is the output's own shape, unless reductions are then needed at quotients (group normalization, whose channels
+        are groups and channels in a group to the reductions) and the shape of what they reduce has none.
+        """
+        own = self._at(value, value.shape)
+        assert own is not None
+        if _divides(own[2]):
+            for op in own[2].reductions:
+                other = self._at(value, op.operands[0].shape)
+                if other is not None and not _divides(other[2]):
+                    return other
+        return own
+
+    def _at(self, value: Value, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Index, Demand] | None:
+        """What going over `value` in this shape takes; None if that divides."""
+        place = reshaped_index(points(shape), shape, value.shape)
+        if place is None:
+            return None
+        demand = Demand(self.inside, shape)
+        demand.want(value, place)
+        return shape, place, demand
 
     def _reduction_loops(self) -> list[Loop]:
         """A loop for the reductions of one level over columns of the same extents."""
@@ -147,6 +171,11 @@ class _RowPlanner:
             loop.outputs.append((number, index))
             loop.demand.want(value, index)
         return list(loops.values())
+
+
+def _divides(demand: Demand) -> bool:
+    """Whether a reduction is needed at an index that divides."""
+    return any(divisions(expr) for indices in demand.reductions.values() for index in indices for expr in index)
 
 
 def _is_within(index: Index, shape: Sequence[int]) -> bool:

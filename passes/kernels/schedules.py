@@ -77,9 +77,8 @@ SCHEDULES: dict[str, Schedule] = {
     "attention-blocks": Schedule(
         emit_attention_blocks,
         ("attention",),
-        "blocks of queries by blocks of threads, for a GPU",
+        "blocks of queries, plain loops, for the blocks of threads of a GPU",
         ("queries", "keys"),
-        True,
     ),
     "element": Schedule(
         emit_elements, ("window", "contraction"), "an item for each element; its reduction may be a block's, for a GPU"
@@ -107,4 +106,6 @@ def schedule_for(name: str | None, kernel: Kernel) -> Schedule:
 
 def default_schedule(plan: Plan) -> str:
     """The schedule of a kernel that states none."""
+    if plan.form == "attention":
+        return "attention-blocks"
     return plan.form if plan.form in ("row", "scan") else "nest"

@@ -15,8 +15,10 @@ FOLD_LIMIT = 1 << 16
 
 
 def fold_constants(op: Any) -> list[Any] | None:
-    """op(constants) -> constant, as ``eval`` computes it, up to FOLD_LIMIT bytes."""
+    """op(constants) -> constant, as ``eval`` computes it, up to FOLD_LIMIT bytes; a broadcast that repeats elements stays."""
     if op.name == "nd.constant" or not isinstance(op, Op):
+        return None
+    if op.name == "nd.broadcast_to" and op.results[0].type != op.operands[0].type:
         return None
     types = [result.type for result in op.results]
     if not all(isinstance(t, TensorType) and t.is_static and t.nbytes <= FOLD_LIMIT for t in types):

@@ -36,6 +36,8 @@ LONGEST = 8
 #: Vectors of queries of an attention that share what is read of keys and values, and keys whose scores are kept.
 ATTENTION_VECTORS = 4
 ATTENTION_KEYS = 48
+#: Bytes that queries and sums of a block may take.
+ATTENTION_BYTES = 128 << 10
 #: Multiplications from which on packing for register tiles pays.
 SMALL_CONTRACTION = 4096
 
@@ -66,6 +68,10 @@ def _attention_tile(plan: Plan, vector_bytes: int) -> tuple[int, ...]:
     while lanes > 4 and lanes // 2 >= queries:
         lanes //= 2
     vectors = max(1, min(ATTENTION_VECTORS, -(-queries // lanes)))
+    # Queries and sums take a row of each vector for every feature.
+    features = plan.anchor.operands[0].shape[-1] + result.shape[-1]
+    while vectors > 1 and features * vectors * vector_bytes > ATTENTION_BYTES:
+        vectors -= 1
     rows = TILE_VECTORS[vector_bytes] // vectors
     return vectors * lanes, rows * max(1, ATTENTION_KEYS // rows), rows, lanes
 

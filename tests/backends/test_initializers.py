@@ -182,6 +182,32 @@ def test_types(backend, dtype):
         assert program.stats["hoist-constants"]["variables"] == 1
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_is_rounded_after_each_op_there_too(backend, dtype):
+    name = "f16" if dtype is np.float16 else "bf16"
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((64, 96)).astype(dtype), "s": rng.standard_normal(96).astype(dtype)}
+    module = parse(f"""
+        state.variable @w {{init = dense_resource<w>, type = tensor<64x96x{name}>}}
+        state.variable @s {{init = dense_resource<s>, type = tensor<96x{name}>}}
+        func.func @main(%x: tensor<64x96x{name}>) -> tensor<64x96x{name}> {{
+          %w = state.read @w
+          %s = state.read @s
+          %e = nd.exp %s
+          %m = nd.mul %w, %e
+          %t = nd.tanh %m
+          %r = nd.sqrt %e
+          %k = nd.div %t, %r
+          %y = nd.add %k, %x
+          return %y
+        }}""")
+    x = rng.standard_normal((64, 96)).astype(dtype)
+    (want,) = compile_module(module, weights.__getitem__, level="O1")(x)
+    program = compile_module(module, weights.__getitem__, backend=backend)
+    assert np.array_equal(program(x)[0].view(np.uint16), want.view(np.uint16))
+    assert backend == "ref" or program.stats["hoist-constants"]["variables"] == 1
+
+
 def test_empty_arrays(backend):
     module = parse("""
         state.variable @b {type = tensor<0x3xf32>}

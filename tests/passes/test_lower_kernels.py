@@ -97,7 +97,8 @@ def test_kernels_without_buffers_are_refused_with_what_to_do():
 
 
 def test_a_kernel_that_cannot_be_lowered_takes_the_others_back():
-    module = make_function([ROWS], two_exps_and_a_negation)
+    # softmax is written out as smaller ops on the way.
+    module = make_function([ROWS], lambda x: (region(nd.softmax, x), region(nd.exp, x)))
     run(module, "bufferize")
     last = [op for op in module.walk() if op.name == "kernel.region"][-1]
     last.attributes["schedule"] = StringAttr("contraction")

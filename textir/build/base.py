@@ -16,6 +16,9 @@ from dlir.textir.source import Source
 #: A terminal as it was read: its text and its offset.
 Token = tuple[str, int]
 
+#: How the type that stands for a wrong one is printed.
+UNKNOWN = "!dlir.error"
+
 #: Regions, attributes and types may be nested this deep.
 MAX_DEPTH = 4096
 
@@ -53,8 +56,8 @@ class Actions:
         self.subparse: Callable[[str, int, int], Any]
 
     def error(self, start: int, end: int, message: str, *, notes: Iterable[Note] = (), hint: str | None = None) -> None:
-        """Report a mistake at text[start:end], unless the op in hand has one already."""
-        if len(self.diagnostics) == self._reported:
+        """Report a mistake at text[start:end], unless the op in hand has one already, or it follows from one."""
+        if len(self.diagnostics) == self._reported and UNKNOWN not in message:
             place = self.source.location(start, max(end, start + 1))
             self.diagnostics.append(Diagnostic(message, place, notes=list(notes), hint=hint))
 

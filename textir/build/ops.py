@@ -110,7 +110,8 @@ class OpActions(SkippingActions):
             if value.type is None:
                 value.type = inputs[index]
             elif value.type is not POISON and inputs[index] is not POISON:
-                message = f"'%{value.name or '?'}' has type {value.type}, not {inputs[index]}"
+                name = self.operand_name(start, index) or value.name
+                message = f"'%{name}' has type {value.type}, not {inputs[index]}"
                 self.operand_error(start, index, message, notes=self.definition_notes(value))
 
     def _check_generic(

@@ -261,6 +261,10 @@ class RegionActions(AttributeActions):
         """The ``%names`` from `start` on."""
         return (match for match in _NAME_OR_COMMENT.finditer(self.source.text, start) if match[1])
 
+    def operand_name(self, start: int, index: int) -> str | None:
+        """What operand number `index` of the op whose operands stand at `start` is called."""
+        return next((match[1] for at, match in enumerate(self._operand_places(start)) if at == index), None)
+
     def operand_error(
         self, start: int, index: int, message: str, *, notes: list[Note] | None = None, hint: str | None = None
     ) -> None:

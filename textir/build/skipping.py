@@ -14,8 +14,8 @@ from dlir.textir.source import Source
 
 #: A name, or the sign of one that is missing.
 _NAMED = re.compile(r"[%@^#!][\w$.-]*", re.ASCII)
-#: A result's name without its sign.
-_BARE = re.compile(r"^\s*([A-Za-z_]\w*)\s*=", re.ASCII)
+#: The name of a result or an argument without its sign.
+_BARE = re.compile(r"(?:^|[(,])\s*(\w+)\s*[=:]", re.ASCII)
 _RESULTS = re.compile(r"%[\w$.-]+(?:\s*:\s*\d+)?(?:\s*,\s*%[\w$.-]+(?:\s*:\s*\d+)?)*\s*=(?!=)", re.ASCII)
 _ARGUMENT = re.compile(r"%([\w$.-]+)\s*[:=](?![:=])", re.ASCII)
 

@@ -26,11 +26,11 @@ from dlir.ir.types import (
     UnrankedType,
     VectorType,
 )
-from dlir.textir.build.base import Actions, Token, remember
+from dlir.textir.build.base import UNKNOWN, Actions, Token, remember
 from dlir.textir.source import Source
 
 #: What an unknown or malformed type stands as, so that one mistake is reported once.
-POISON = OpaqueType("dlir.error")
+POISON = OpaqueType(UNKNOWN[1:])
 
 FLOATS = (
     "f16 bf16 f32 f64 f80 f128 tf32 f4E2M1FN f6E2M3FN f6E3M2FN f8E3M4 f8E4M3 f8E4M3B11FNUZ f8E4M3FN f8E4M3FNUZ f8E5M2"

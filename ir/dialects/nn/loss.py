@@ -9,7 +9,6 @@ import numpy as np
 
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.checks import (
-    kind_of,
     need_kind,
     need_shape,
     normalize_axis,
@@ -18,7 +17,6 @@ from dlir.ir.dialects.nd.checks import (
     same_shape,
 )
 from dlir.ir.dialects.nd.composite import narrowed, widened
-from dlir.ir.dialects.nd.creation import indices
 from dlir.ir.dialects.nd.reduction import refuse_empty
 from dlir.ir.dialects.nd.samples import pick, random_array, random_dtype, random_shape
 from dlir.ir.dialects.nn.base import Layer, need_floats
@@ -78,11 +76,11 @@ class CrossEntropy(Layer, name="nn.cross_entropy"):
         if is_float(labels.dtype):
             loss = nd.sum(nd.mul(widened(labels), nd.sub(total, below)), axes=(axis,))
             return narrowed(_reduced(loss, reduction), logits)
-        if kind_of(labels.dtype) == "u":
-            labels = nd.cast(labels, dtype=I64)
-        is_label = nd.equal(*_comparable(below, labels, axis))
-        at_label = nd.max(nd.select(is_label, below, -math.inf), axes=(axis,), keepdims=True)
-        loss = _without(nd.sub(total, at_label), axis)
+        index, label = _comparable(wide, labels, axis)
+        is_label = nd.equal(index, label)
+        at_label = nd.sum(nd.select(is_label, below, 0.0), axes=(axis,), keepdims=True)
+        is_class = _is_class(is_label, label, axis)
+        loss = _without(nd.select(is_class, nd.sub(total, at_label), math.inf), axis)
         if ignore_index is None:
             return narrowed(_reduced(loss, reduction), logits)
         is_counted = nd.not_equal(nd.cast(labels, dtype=I64), ignore_index)
@@ -144,15 +142,20 @@ def _comparable(logits: Value, labels: Value, axis: int) -> tuple[Value, Value]:
     """
     classes = logits.shape[axis]
     extents = [-1 if extent is None else extent for extent in logits.shape]
-    if classes is None or classes > np.iinfo(np.int32).max:
-        index, labels = indices(logits, axis), nd.cast(labels, dtype=I64)
-    else:
-        index = nd.iota(logits if -1 in extents else None, shape=tuple(extents), axis=axis, dtype=I32)
-        if labels.dtype.bytes >= I32.bytes and labels.dtype is not I32:
-            labels = nd.minimum(nd.maximum(nd.cast(labels, dtype=I64), -1), classes)
-        labels = nd.cast(labels, dtype=I32)
+    dtype = I64 if classes is None or classes > np.iinfo(np.int32).max else I32
+    index = nd.iota(logits if -1 in extents else None, shape=tuple(extents), axis=axis, dtype=dtype)
+    if dtype is I32 and labels.dtype.bytes >= I32.bytes and labels.dtype is not I32:
+        labels = nd.minimum(nd.maximum(nd.cast(labels, dtype=I64), -1), classes)
     extents[axis] = 1
-    return index, nd.reshape(labels, shape=tuple(extents))
+    return index, nd.reshape(nd.cast(labels, dtype=dtype), shape=tuple(extents))
+
+
+def _is_class(is_label: Value, label: Value, axis: int) -> Value:
+    """Whether each label is a class."""
+    classes = is_label.shape[axis]
+    if classes is None:
+        return nd.any(is_label, axes=(axis,), keepdims=True)
+    return nd.logical_and(nd.greater_equal(label, 0), nd.less(label, classes))
 
 
 def _without(x: Value, axis: int) -> Value:

@@ -209,8 +209,17 @@ def test_what_is_made_in_a_place_still_to_come_is_converted_once():
     def seed(op, operands, rewriter):
         with at_start(op.parent.last.body):
             insert(UnregisteredOp("old.exp"))
+            insert(UnregisteredOp("my.odd"))
         return ()
 
+    tried = []
+
+    @conversion("my.odd")
+    def odd(op, operands, rewriter):
+        tried.append(op)
+        return None
+
     module = parse('"old.seed"() : () -> ()\n' + NESTED)
-    assert apply_partial_conversion(module, no_old(), [seed, to_new]) == {"seed": 1, "to-new": 4}
-    assert [op.name for op in module.body.last.body.ops] == ["new.exp", "new.exp"]
+    assert apply_partial_conversion(module, no_old(), [seed, to_new, odd]) == {"seed": 1, "to-new": 4}
+    assert [op.name for op in module.body.last.body.ops] == ["new.exp", "my.odd", "new.exp"]
+    assert len(tried) == 1

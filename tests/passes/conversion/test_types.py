@@ -86,25 +86,42 @@ def test_the_users_of_both_sides_see_their_own_type():
             assert op.operands[0].type.dtype is (F64 if op.name == "new.f" else F32)
 
 
+#: The first block but one comes before the last in the text, and uses what that defines.
+LATE = """
+func.func @main(%x: tensor<4xf32>) {
+  "cf.br"()[^late] : () -> ()
+^early:
+  %b = "old.f"(%a) : (tensor<4xf32>) -> tensor<4xf32>
+  "other.g"(%b) : (tensor<4xf32>) -> ()
+  return
+^late:
+  %a = "old.f"(%x) : (tensor<4xf32>) -> tensor<4xf32>
+  "cf.br"()[^early] : () -> ()
+}
+"""
+
+
 def test_the_order_of_definition_does_not_matter():
-    # The second block comes first in the text of the walk but uses what the first one defines.
-    module = parse(
-        """
-        func.func @main(%x: tensor<4xf32>) {
-          "cf.br"()[^late] : () -> ()
-        ^early:
-          %b = "old.f"(%a) : (tensor<4xf32>) -> tensor<4xf32>
-          "other.g"(%b) : (tensor<4xf32>) -> ()
-          return
-        ^late:
-          %a = "old.f"(%x) : (tensor<4xf32>) -> tensor<4xf32>
-          "cf.br"()[^early] : () -> ()
-        }
-        """
-    )
+    module = parse(LATE)
     apply_partial_conversion(module, no_old(), [old_to_new(widening())])
     assert names(module).count(CAST) == 2 and names(module).count("new.f") == 2
     assert "old.f" not in names(module)
+
+
+def test_a_cast_whose_definition_is_converted_later_is_none():
+    # The second block comes first in the order of definition: its op is converted when its user has been.
+    module, target, converter = parse(LATE.replace("other.g", "old.h")), no_old(), widening()
+    target.add_legal_dialect("new", "cf", "func", "builtin")
+
+    @conversion("old.h", converter=converter)
+    def end(op, operands, rewriter):
+        insert(UnregisteredOp("new.h", operands))
+        return ()
+
+    patterns = [old_to_new(converter), end, *add_function_conversion(target, converter)]
+    apply_full_conversion(module, target, patterns)
+    verified(module)
+    assert CAST not in names(module) and names(module).count("new.f") == 2
 
 
 def test_a_type_without_conversion_stops_the_pattern(assert_unchanged):

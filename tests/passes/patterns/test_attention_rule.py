@@ -43,7 +43,10 @@ def recognised(body, *masks, dtype=F32, batch=(2,)):
     verified(found)
     rng = np.random.default_rng(0)
     arrays = [rng.normal(0, 1, type.shape).astype(dtype.numpy) for type in types]
-    arrays += [rng.random(type.shape) < 0.7 if type.dtype is I1 else rng.normal(0, 1, type.shape).astype("f4") for type in masks]
+    arrays += [
+        rng.random(type.shape) < 0.7 if type.dtype is I1 else rng.normal(0, 1, type.shape).astype("f4")
+        for type in masks
+    ]
     results = [Reference(one).run("main", arrays)[0] for one in (module, found)]
     np.testing.assert_allclose(*results, rtol=2e-5, atol=2e-6)
     ops = [op for op in found.body.first.body.ops if op.name == "nd.attention"]
@@ -96,7 +99,12 @@ def test_causal_masks_are_known_by_what_they_hold(number):
 def test_other_masks_are_an_operand(shape):
     mask = TensorType(shape, I1)
     for number in (-math.inf, -1e10):
-        op = recognised(lambda q, k, v, m, n=number: nd.matmul(softmax(nd.select(nd.logical_or(m, np.eye(T, dtype=bool)), scaled(q, k), n)), v), mask)
+        op = recognised(
+            lambda q, k, v, m, n=number: nd.matmul(
+                softmax(nd.select(nd.logical_or(m, np.eye(T, dtype=bool)), scaled(q, k), n)), v
+            ),
+            mask,
+        )
         assert len(op.operands) == 4 and op.operands[3].dtype is (I1 if number == -math.inf else F32)
     op = recognised(lambda q, k, v, m: nd.matmul(softmax(nd.add(m, scaled(q, k))), v), TensorType(shape, F32))
     assert len(op.operands) == 4 and op.operands[3].shape == shape

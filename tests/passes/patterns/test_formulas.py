@@ -25,7 +25,10 @@ def recognised(body, *types, options=""):
     PassManager.from_text(f"canonicalize,cse,recognise{options},canonicalize").run(found)
     verified(found)
     rng = np.random.default_rng(0)
-    arrays = [rng.normal(0, 2, type.shape).astype(type.dtype.numpy) for type in (arg.type for arg in module.body.first.body.args)]
+    arrays = [
+        rng.normal(0, 2, type.shape).astype(type.dtype.numpy)
+        for type in (arg.type for arg in module.body.first.body.args)
+    ]
     results = [Reference(one).run("main", arrays)[0] for one in (module, found)]
     np.testing.assert_allclose(*results, rtol=2e-5, atol=2e-6)
     names = [op.name.removeprefix("nd.") for op in found.body.first.body.ops]
@@ -106,7 +109,9 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("dtype", [F32, F64])
-@pytest.mark.parametrize(("name", "number"), [(name, i) for name, found in SPELLINGS.items() for i in range(len(found))])
+@pytest.mark.parametrize(
+    ("name", "number"), [(name, i) for name, found in SPELLINGS.items() for i in range(len(found))]
+)
 def test_every_spelling_becomes_the_named_op(name, number, dtype):
     assert recognised(SPELLINGS[name][number], TensorType(SHAPE, dtype)) == [name]
 
