@@ -225,7 +225,7 @@ class _Dominance:
     def __init__(self, problems: list[Diagnostic]) -> None:
         self.problems = problems
         #: Values in scope, innermost isolated op last.
-        self.scopes: list[dict[Value, None]] = [{}]
+        self.scopes: list[set[Value]] = [set()]
         #: Work still to do, last first: checks and scope changes.
         self.stack: list[Callable[[], Any]] = []
 
@@ -236,7 +236,7 @@ class _Dominance:
 
     def _enter_regions(self, op: Operation) -> None:
         if op.is_isolated:
-            self.scopes.append({})
+            self.scopes.append(set())
             self.stack.append(self.scopes.pop)
         # In a graph region, and in one whose op is unknown, every value of the region is in scope everywhere.
         is_graph = not op.is_registered or getattr(op, "is_graph", False)
@@ -254,8 +254,7 @@ class _Dominance:
             while op is not None:
                 added += op.results
                 op = op._next
-        self.scopes[-1].update(dict.fromkeys(added))
-        self.stack.append(partial(self._leave, added))
+        self._enter_scope(added)
         self.stack.extend([partial(self._resume, block.first, None) for block in reversed(blocks[1:])])
         self._resume(blocks[0].first if blocks else None, None)
 
@@ -269,8 +268,7 @@ class _Dominance:
 
     def _enter_block(self, block: Block, tree: DominatorTree) -> None:
         added: list[Value] = list(block.args)
-        self.scopes[-1].update(dict.fromkeys(added))
-        self.stack.append(partial(self._leave, added))
+        self._enter_scope(added)
         self.stack.extend([partial(self._enter_block, child, tree) for child in reversed(tree.children.get(block, ()))])
         self._resume(block.first, added)
 
@@ -286,8 +284,7 @@ class _Dominance:
                     self.problems.append(_misuse(op, use.index, use.value))
                     break
             if added is not None:
-                for result in op.results:
-                    scope[result] = None
+                scope.update(op.results)
                 added += op.results
             following = op._next
             if op.regions:
@@ -296,10 +293,11 @@ class _Dominance:
                 return
             op = following
 
-    def _leave(self, values: list[Value]) -> None:
+    def _enter_scope(self, values: list[Value]) -> None:
+        """Bring `values` into scope until all that is put on the stack from now on is done; more may be added to them."""
         scope = self.scopes[-1]
-        for value in values:
-            scope.pop(value, None)
+        scope.update(values)
+        self.stack.append(partial(scope.difference_update, values))
 
 
 def _misuse(op: Operation, index: int, value: Value) -> Diagnostic:

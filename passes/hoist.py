@@ -12,6 +12,7 @@ from dlir.ir.builder import at_end, before
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.dialects.state import Variable
 from dlir.ir.effects import NONE, effects_of, is_removable
 from dlir.ir.initializers import INITIALIZES, is_initializer, symbols_in
@@ -148,12 +149,15 @@ class _Cut:
         if op not in self.computed or sources < self.min_bytes:
             return False
         size = sum(value.type.nbytes for value in results)
-        is_spread = _class(op) in (FusionClass.ELEMENTWISE, FusionClass.VIEW) and op.name != "nd.pad"
+        is_spread = _class(op) in (FusionClass.ELEMENTWISE, FusionClass.VIEW) and op.name not in ("nd.pad", "nd.pack")
         if size > GROWTH * sources + (0 if is_spread else self.slack):
             return False
         if self._is_view(op):
             # A view of what the function reads anyway is free.
             base = op.operands[0]
+            if isinstance(base.owner, Primitive) and base.owner.is_stored:
+                # The layout of its result is the point.
+                return False
             return size <= base.type.nbytes and all(user in self.fixed for user in base.users)
         return True
 

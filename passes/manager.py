@@ -80,6 +80,7 @@ PASSES = Table(
         "dce": "dlir.passes.dce",
         "recognise": "dlir.passes.recognise",
         "fold-scales": "dlir.passes.fold_scales",
+        "layout": "dlir.passes.layout",
         "hoist-constants": "dlir.passes.hoist",
         "fuse": "dlir.passes.fuse",
         "schedule": "dlir.passes.schedule",

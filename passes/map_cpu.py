@@ -21,6 +21,7 @@ from dlir.ir.dialects.scf import For, Parallel, for_loop, parallel_loop
 from dlir.ir.ops import arith, func
 from dlir.ir.types import INDEX, VectorType
 from dlir.passes.kernels.classify import scalar_cost
+from dlir.passes.kernels.parts import SHARE
 
 #: Chunks of a large kernel: more than threads, so that one that is held up does not keep the others waiting.
 CHUNKS = 16
@@ -240,15 +241,15 @@ def trip_count(lower: Value, upper: Value, step: Value) -> int | None:
 
 def scalar_work(block: Block) -> int:
     """About how many scalar ops running `block` takes."""
-    total = 0
-    waiting: list[tuple[Block, int]] = [(block, 1)]
+    total = 0.0
+    waiting: list[tuple[Block, float]] = [(block, 1)]
     while waiting:
         here, times = waiting.pop()
         for op in here.ops:
             total += times * _weight(op)
             inner = times * _runs(op)
             waiting += [(body, inner) for region in op.regions for body in region.blocks]
-    return total
+    return int(total)
 
 
 def _weight(op: Operation) -> int:
@@ -257,8 +258,10 @@ def _weight(op: Operation) -> int:
     return lanes * scalar_cost(op.name)
 
 
-def _runs(op: Operation) -> int:
-    """How often the regions of `op` run, at most."""
+def _runs(op: Operation) -> float:
+    """How often the regions of `op` run, at most; those for a part of a kernel's items, how often on average."""
+    if SHARE in op.attributes:
+        return op.attributes[SHARE].value  # type: ignore[attr-defined]
     if isinstance(op, Parallel):
         bounds = loop_bounds(op)
     elif isinstance(op, For):

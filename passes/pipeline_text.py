@@ -169,6 +169,7 @@ def _value(what: str, item: Any, hint: Any, text: str | None) -> Any:
                 f"{what} must be one of {', '.join(choices)}; got '{text}'", hint=did_you_mean(text, choices)
             )
         return text
+    text = text if len(text) <= 60 else f"{text[:57]}..."
     try:
         value = hint(text)
     except ValueError:

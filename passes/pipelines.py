@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: From big ops to code; each pass finds nothing to do on what is already below its level.
 O2 = (
-    "inline,lower-nn,canonicalize,cse,recognise,fold-scales,hoist-constants,"
+    "inline,lower-nn,canonicalize,cse,recognise,fold-scales,layout,hoist-constants,"
     "fuse,schedule,bufferize,plan-memory,lower-kernels,map"
 )
 
@@ -23,5 +23,7 @@ def pipeline_for(level: str, target: str) -> str:
     """The pipeline of an optimisation level (``"O2"``) for a target (``"cpu"``, ``"cuda"``)."""
     text = PIPELINES[level]
     if target != "cpu":
+        # Layouts are those of CPUs.
+        text = text.replace("layout,", "")
         text = text.replace("schedule", f"schedule{{target={target}}}").replace(",map", f",map{{target={target}}}")
     return text

@@ -6,7 +6,9 @@ from dlir.textir.habits import ATTRIBUTE_START, TYPE_START, Spot, hint, named
 
 _TYPES = TYPE_START | {"COMPLEX", "TUPLE"}
 _ATTRIBUTES = (
-    ATTRIBUTE_START | _TYPES | {"STRING", "FALSE", "UNIT", "LBRACE", "LPAR", "ARRAY", "DENSE", "SPARSE", "RESOURCE", "RAW"}
+    ATTRIBUTE_START
+    | _TYPES
+    | {"STRING", "FALSE", "UNIT", "LBRACE", "LPAR", "ARRAY", "DENSE", "SPARSE", "RESOURCE", "RAW"}
 ) | {"ATTR_ID", "LOC"}
 #: What may stand between the angle brackets of dense<...> and array<...>.
 _LITERAL_START = {"NUMBER", "TRUE", "FALSE"}

@@ -38,7 +38,20 @@ _NUMBER = re.compile(r"[-+]?\.?\d", re.ASCII)
 #: An op's name, perhaps with symbols and operands, at the end of a line so far.
 _OP = re.compile(r"([A-Za-z_]\w*\.[\w.]+)((?:\s+[@%][\w$.:@#-]+,?)*)\s*$", re.ASCII)
 #: Words of MLIR's custom assembly, and what it writes for the argument of a region: ``scf.for %i = ...``.
-_CUSTOM = {"ins", "outs", "to", "step", "into", "from", "iter_args", "args", "dimensions", "permutation", "init", "blocks"}
+_CUSTOM = {
+    "ins",
+    "outs",
+    "to",
+    "step",
+    "into",
+    "from",
+    "iter_args",
+    "args",
+    "dimensions",
+    "permutation",
+    "init",
+    "blocks",
+}
 _CUSTOM_ASSIGNED = re.compile(r"([A-Za-z_]\w*\.[\w.]+)\s+(\(?%[\w$.-]+\)?\s*=)\s*\(?$", re.ASCII)
 _INF = re.compile(r"[-+]?(?:inf|nan|infinity)$", re.IGNORECASE)
 
@@ -138,7 +151,10 @@ def _operation(spot: Spot) -> Advice | None:
     op = _OP.search(before)
     custom = re.search(r"([A-Za-z_]\w*\.[\w.]+)\s*\($", before, re.ASCII)
     if custom is not None and word == ")":
-        return f"unexpected '()' after '{custom[1]}'", "an op without operands is its name alone; parentheses hold regions"
+        return (
+            f"unexpected '()' after '{custom[1]}'",
+            "an op without operands is its name alone; parentheses hold regions",
+        )
     if custom is not None and word.startswith("%") and re.match(r"[^()]*\)\s*=", after):
         return f"unexpected '(' before '{word}'", form(custom[1])
     if word.startswith("%") and re.search(r"[\w$]\.[\w$.]+(?:\s+@[\w$.]+)?\s*\($", before):

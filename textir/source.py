@@ -115,9 +115,14 @@ def read_bytes(path: str | Path) -> bytes:
 def _similar_file(path: Path) -> str | None:
     """A file beside the one that is not there."""
     try:
-        hint = did_you_mean(path.name, sorted(entry.name for entry in path.parent.iterdir()))
+        beside = sorted(
+            entry for entry in path.parent.iterdir() if entry.suffix == path.suffix or entry.stem == path.stem
+        )
     except OSError:
         return None
+    # A name's end is too much alike to say anything.
+    meant = did_you_mean(path.stem, [entry.stem for entry in beside])
+    hint = meant and next(f"did you mean '{entry.name}'?" for entry in beside if f"'{entry.stem}'" in meant)
     return hint and hint.replace("'", f"'{path.parent / '_'}".removesuffix("_"), 1)
 
 

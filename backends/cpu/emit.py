@@ -67,6 +67,7 @@ class ModuleEmitter:
         self._waiting: list[Func] = []
         self._texts: list[str] = []
         self._declarations: dict[str, None] = {}
+        self._loop_hints: list[str] = []
         self._math: dict[tuple[str, str], None] = {}
         self._slots: dict[Global, str] = {}
         self._embedded: dict[Global, str] = {}
@@ -84,7 +85,7 @@ class ModuleEmitter:
         declarations = [line for line in self._declarations if line not in prelude.splitlines()]
         slots = [f"{slot} = internal global ptr null" for slot in self._slots.values()]
         parts = [*declarations, *slots, *self._embedded_arrays(), prelude, *self._texts]
-        text = "\n".join([*parts, f"attributes #0 = {{ {self._target.attributes} }}", ""])
+        text = "\n".join([*parts, f"attributes #0 = {{ {self._target.attributes} }}", *self._loop_hints, ""])
         is_parallel = any("@dlir.parallel_for(" in line for line in declarations)
         return Emitted(text, tuple(self._slots), self._scratch_bytes, is_parallel)
 
@@ -107,6 +108,12 @@ class ModuleEmitter:
         """The symbol of a function of `vector_math`, which becomes part of the module."""
         self._math[(name, dtype)] = None
         return vector_math.symbol(name, dtype)
+
+    def loop_hint(self, hint: str) -> str:
+        """Metadata for one loop that says `hint` to the optimiser."""
+        number = 2 * len(self._loop_hints)
+        self._loop_hints.append(f'!{number} = distinct !{{!{number}, !{number + 1}}}\n!{number + 1} = !{{!"{hint}"}}')
+        return f"!{number}"
 
     def add_function(self, kind: str, text: Callable[[str], str]) -> str:
         """Add a function whose text is made from its symbol; returns the symbol."""

@@ -15,6 +15,9 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Call
 from dlir.ir.dialects.scf import For, If, Parallel, While
 
+#: A loop that carries more vectors than this is not unrolled: two copies of its body would not fit the registers.
+UNROLLED_VECTORS = 8
+
 #: Name, type, first and next value.
 Phi = tuple[str, str, str, str]
 
@@ -58,7 +61,10 @@ def _close_loop(f: FunctionEmitter, loop: _Loop, carried_on: Sequence[str]) -> N
     """End the body; the code after the loop comes next, where the carried names hold their last values."""
     following = f.emit(f"add nsw {loop.counter_type} {loop.counter}, {loop.step}")
     back = f.label
-    f.branch(loop.head)
+    if sum(type_.startswith("<") for _, type_, _ in loop.carried) > UNROLLED_VECTORS:
+        f.do(f"br label %{loop.head}, !llvm.loop {f.module.loop_hint('llvm.loop.unroll.disable')}")
+    else:
+        f.branch(loop.head)
     pairs = [(loop.counter, loop.counter_type, loop.lower, following)]
     pairs += [(*carried, new) for carried, new in zip(loop.carried, carried_on)]
     _fill_phis(f, loop.phis, pairs, loop.entered_from, back)

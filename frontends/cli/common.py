@@ -46,7 +46,9 @@ class ArgumentParser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments:"):
             message = self._unknown(message.split(":", 1)[1].split()[0].partition("=")[0])
         else:
-            message = re.sub(r"^argument (\S+): ignored explicit argument .*", r"\1 takes no value", message, flags=re.S)
+            message = re.sub(
+                r"^argument (\S+): ignored explicit argument .*", r"\1 takes no value", message, flags=re.S
+            )
             choice = re.match(r"argument (\S+): invalid choice: '(.*?)'", message)
             message = self._no_choice(choice[1], choice[2]) if choice else message
         self.exit(USAGE, f"{self.prog}: error: {message}\nTry '{self.prog} --help'.\n")
@@ -88,7 +90,9 @@ def _command_with(flag: str, prog: str) -> str | None:
     return having[0] if len(having) == 1 and having[0] != prog else None
 
 
-def run_command(command: Callable[[], int], sources: dict[str, str], verbose: bool = False, max_errors: int = 20) -> int:
+def run_command(
+    command: Callable[[], int], sources: dict[str, str], verbose: bool = False, max_errors: int = 20
+) -> int:
     """Run `command` and turn whatever ends it into one clear message and an exit code.
 
     `sources` is filled by the command with the texts it reads, so that errors can show their lines.
@@ -132,9 +136,10 @@ def _internal_error(error: Exception, verbose: bool) -> int:
         import traceback
 
         traceback.print_exc()
-    text = " ".join([*getattr(error, "__notes__", []), f"{type(error).__name__}: {error}".splitlines()[0]])
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    where = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
     advice = "" if verbose else "; run again with --verbose to see where, and please report it with your file"
-    print(f"internal error: {text} (this is a bug in dlir{advice})", file=sys.stderr)
+    print(f"internal error{where}: {text} (this is a bug in dlir{advice})", file=sys.stderr)
     return INTERNAL
 
 

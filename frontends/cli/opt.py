@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlir.frontends.cli import rules
@@ -54,7 +55,11 @@ def build_parser() -> ArgumentParser:
     group = parser.add_argument_group("seeing what happens (on stderr)")
     add = group.add_argument
     add("--print-ir", metavar="WHEN", help="print the module after passes: 'changed', 'all' or a pass name")
-    add("--diff", action="store_true", help="print what changed, not everything; after each pass, or where --print-ir says")
+    add(
+        "--diff",
+        action="store_true",
+        help="print what changed, not everything; after each pass, or where --print-ir says",
+    )
     add("--timing", action="store_true", help="print the time that each pass took")
     add("--stats", nargs="?", const="text", choices=["text", "json"], help="print what each pass counted")
     add("--dump-pipeline", action="store_true", help="print the pipeline as it was understood")
@@ -147,12 +152,13 @@ def _process(args: argparse.Namespace, manager: PassManager, parsed: ParsedModul
     """Run the passes and return the text to write; on an internal error, leave a reproducer first."""
     from dlir.frontends.cli.watch import print_stats, print_timing
     from dlir.ir.errors import DlirError
+    from dlir.passes.manager import BrokenModule
 
     try:
         try:
             manager.run(parsed.module)
         except Exception as error:
-            if not isinstance(error, DlirError) and manager.timings:
+            if not isinstance(error, DlirError | BrokenModule) and manager.timings:
                 error.add_note(f"in pass '{manager.timings[-1].name}'")
             raise
         finally:
@@ -166,23 +172,26 @@ def _process(args: argparse.Namespace, manager: PassManager, parsed: ParsedModul
     except DlirError:
         raise
     except Exception as error:
-        _leave_reproducer(args, manager, parsed, sources, error)
+        _leave_reproducer(args, manager, sources, error)
         raise
 
 
 def _leave_reproducer(
-    args: argparse.Namespace, manager: PassManager, parsed: ParsedModule, sources: dict[str, str], error: Exception
+    args: argparse.Namespace, manager: PassManager, sources: dict[str, str], error: Exception
 ) -> None:
     """Write what failed to a file that this command can run again."""
     from dlir.frontends.cli.reproducer import DEFAULT, write_reproducer
     from dlir.textir import to_text
 
-    flags = [f"--load-plugin={plugin}" for plugin in args.load_plugin] + [f"--patterns={file}" for file in args.patterns]
+    flags = [f"--load-plugin={plugin}" for plugin in args.load_plugin] + [
+        f"--patterns={file}" for file in args.patterns
+    ]
     flags += [f"--emit={args.emit}"] if args.emit != "dlir" else []
     flags += ["--verify-roundtrip"] if args.verify_roundtrip else []
     path = args.reproducer or DEFAULT
     # A file of another format has no text: it is read again, since the passes have changed the module.
-    text = sources.get(parsed.name) or to_text(read_module(args.file, args.weights, {}).module)
+    text = sources.get("<stdin>" if args.file in (None, "-") else args.file)
+    text = text if text is not None else to_text(read_module(args.file, args.weights, {}).module)
     command = write_reproducer(path, text, str(manager), flags, error)
     if command is not None:
         print(f"the module and the pipeline are in {path}: {command}", file=sys.stderr)
@@ -220,7 +229,7 @@ def _run_part(
     part_sources = {name: part}
     manager = _make_manager(args, pipeline, sources)
     try:
-        parsed = parse_text(part, name, weights=args.weights)
+        parsed = parse_text(part, name, None if name == "<stdin>" else Path(name), weights=args.weights)
         verified(parsed.module)
         outputs.append(_process(args, manager, parsed, part_sources))
     except DlirError as error:
@@ -237,16 +246,23 @@ def _run_part(
     return not diagnostics
 
 
+class RoundTripError(Exception):
+    """A text that dlir wrote does not read back the same: a bug of dlir."""
+
+
 def _check_round_trip(module: Any) -> None:
     from dlir.ir.errors import DlirError
     from dlir.ir.traversal import difference
     from dlir.textir import parse, to_text
 
     for generic in (False, True):
-        found = difference(module, parse(to_text(module, generic=generic)))
+        form = "generic" if generic else "pretty"
+        try:
+            found = difference(module, parse(to_text(module, generic=generic)))
+        except DlirError as error:
+            raise RoundTripError(f"the {form} form cannot be read back: {error}") from None
         if found is not None:
-            form = "generic" if generic else "pretty"
-            raise DlirError(f"the {form} form does not read back the same: {found}")
+            raise RoundTripError(f"the {form} form does not read back the same: {found}")
 
 
 def _emit(args: argparse.Namespace, module: Any) -> str:

@@ -1,6 +1,7 @@
 """The ``gpu`` dialect: the part of upstream's that kernels and their launches need.
 
 A kernel is a ``gpu.func`` in a ``gpu.module``; memory shared by a block's threads is an extra block argument of it.
+Products of matrices by a warp are in :mod:`.gpu_mma`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 from dlir.ir.attributes import UNIT, Attribute, DenseArrayAttr, OpaqueAttr
 from dlir.ir.builder import insert
 from dlir.ir.core import Block, Operation, Region, Value
+from dlir.ir.dialects import gpu_mma  # noqa: F401 - registers its ops
 from dlir.ir.dialects.enums import WordOp, Words
 from dlir.ir.dialects.regions import only_block, spell
 from dlir.ir.dialects.scalars import numbers_to_constants

@@ -100,7 +100,7 @@ def _facts(op: Primitive) -> Facts:
     if space.monoid is not None:
         return Facts(space, _reduction_class(space), reads, False, cost)
     moves = len(reads) == 1 and (probe.result in probe.loaded if probe else _same_dtype(op))
-    if moves and not space.guarded:
+    if moves and not space.guarded and not op.is_stored:
         return Facts(space, FusionClass.VIEW, reads, True, cost)
     return Facts(space, FusionClass.ELEMENTWISE, reads, not reads, cost)
 

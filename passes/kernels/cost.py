@@ -105,6 +105,9 @@ def _frontier(earlier: Loop, later: Loop) -> list[tuple[Value, Index]]:
 def recomputation(plan: Plan) -> str | None:
     """Why a plan would waste work: which costly op it computes far more often than it has results; None if it does not."""
     rank = len(plan.rows)
+    for _, part in plan.parts:
+        if reason := recomputation(part):
+            return reason
     for loop in plan.loops:
         total = math.prod((*plan.rows, *loop.extents))
         for value, index in loop.demand.elements:

@@ -27,11 +27,19 @@ def emit_nest(kernel: Kernel) -> None:
     """One work item for each run of neighbours; at most ``tile[0]`` elements of one, where that is given."""
     (loop,) = kernel.plan.loops
     grid = merge_dims(kernel.plan, loop)
+    if len(grid.extents) > 1:
+        emit_runs(kernel)
+        return
+    (count,) = grid.extents or (1,)
+    kernel.emitter.items(count, lambda item: kernel.store_outputs(loop, grid.expand([item], loop.extents)))
+
+
+def emit_runs(kernel: Kernel) -> None:
+    """As `emit_nest`, and a run is an item also where there is nothing else to number."""
+    (loop,) = kernel.plan.loops
+    grid = merge_dims(kernel.plan, loop)
     *outer, inner = grid.extents or (1,)
     emitter = kernel.emitter
-    if not outer:
-        emitter.items(inner, lambda item: kernel.store_outputs(loop, grid.expand([item], loop.extents)))
-        return
     block = min(kernel.tile[0], inner) if kernel.tile else inner
     blocks = -(-inner // block) if block else 0
 

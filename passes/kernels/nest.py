@@ -37,6 +37,16 @@ class LoopNest:
         self.location = location
         #: Scalars are made at this depth or deeper: within the loop over work items, once that is open.
         self.floor = 0
+        self.collected: list[tuple[int, Callable[[AffineExpr], None]]] | None = None
+
+    @contextmanager
+    def collected_items(self) -> Iterator[list[tuple[int, Callable[[AffineExpr], None]]]]:
+        """Do not emit loops over items, but collect them: how many items there are, and the code for one."""
+        self.collected = found = []  # type: ignore[var-annotated]
+        try:
+            yield found
+        finally:
+            self.collected = None
 
     # ------------------------------------------------------------ places
 
@@ -83,6 +93,9 @@ class LoopNest:
 
     def items(self, count: int, body: Callable[[AffineExpr], None]) -> None:
         """The outermost loop, over work items that have nothing to do with one another."""
+        if self.collected is not None:
+            self.collected.append((count, body))
+            return
 
         def filled(item: AffineExpr) -> None:
             self.floor = self.depth

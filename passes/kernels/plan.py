@@ -8,7 +8,8 @@ A kernel has one of these forms:
   own loop, and the results after them, reading the row again;
 - *scan*: running totals along one dimension of the results, which runs in order, with pointwise ops before and after;
 - *contraction*: one contraction, with pointwise ops on its result;
-- *attention*: one attention, with pointwise ops on its result.
+- *attention*: one attention, with pointwise ops on its result;
+- *parts*: several of these that have nothing to do with one another.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Plan:
     row_index: dict[Primitive, Index] = field(default_factory=dict)
     #: The contraction, window op, scan or attention, for those forms.
     anchor: Any = None
+    #: For the form "parts": the numbers of a part's results, and its plan.
+    parts: list[tuple[list[int], Plan]] = field(default_factory=list)
     #: Of the results.
     shapes: list[tuple[int, ...]] = field(default_factory=list)
 

@@ -11,13 +11,29 @@ from typing import Any
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.classify import FusionClass, fusion_class
-from dlir.passes.kernels.demand import Demand, Index
+from dlir.passes.kernels.demand import Demand
+from dlir.passes.kernels.parts import independent
 from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points, reshaped_index
 from dlir.passes.kernels.row_planner import plan_rows
 
 
-def plan_kernel(outputs: Sequence[Value], inside: Inside) -> Plan:
-    """The plan for computing `outputs` with the ops for which `inside` holds; Unfit if there is none."""
+def plan_kernel(outputs: Sequence[Value], inside: Inside, parts: bool = True) -> Plan:
+    """The plan for computing `outputs` with the ops for which `inside` holds; Unfit if there is none.
+
+    With `parts`, what cannot be done by the same loops may be done side by side.
+    """
+    try:
+        return _plan_together(outputs, inside)
+    except Unfit:
+        groups = independent(outputs, inside) if parts else []
+        if len(groups) < 2:
+            raise
+    found = [(group, _plan_together([outputs[number] for number in group], inside)) for group in groups]
+    return Plan("parts", (), [], parts=found, shapes=[value.shape for value in outputs])
+
+
+def _plan_together(outputs: Sequence[Value], inside: Inside) -> Plan:
+    """The plan for computing `outputs` in the same loops."""
     classes = _classes(outputs, inside)
     anchors = [op for op, found in classes.items() if found is FusionClass.CONTRACTION]
     reductions = [op for op, found in classes.items() if found is FusionClass.REDUCE]

@@ -27,30 +27,43 @@ def width_of(plan: Plan) -> int:
     return math.prod(loop.extents[_scan_of(plan).axis + 1 :])
 
 
+def runs_of(plan: Plan) -> int:
+    """How many running totals there are."""
+    (loop,) = plan.loops
+    axis = _scan_of(plan).axis
+    return math.prod((*loop.extents[:axis], *loop.extents[axis + 1 :]))
+
+
 def emit_scan(kernel: Kernel) -> None:
-    """One work item for each run of totals, or for ``tile[0]`` of them that lie side by side."""
-    lanes = min(kernel.tile[0], width_of(kernel.plan)) if kernel.tile else 1
-    if lanes > 1:
-        _emit_lanes(kernel, lanes)
+    """One work item for each run of totals, or for ``tile[0]`` of them."""
+    together = kernel.tile[0] if kernel.tile else 1
+    width = width_of(kernel.plan)
+    if together > 1 and width > 1:
+        _emit_lanes(kernel, min(together, width))
     else:
-        _emit_runs(kernel)
+        _emit_runs(kernel, math.gcd(together, runs_of(kernel.plan)))
 
 
-def _emit_runs(kernel: Kernel) -> None:
-    """One work item for each run; the total is carried by the loop."""
+def _emit_runs(kernel: Kernel, together: int) -> None:
+    """One work item for so many runs, which divide all of them; their totals are carried by one loop.
+
+    An addition waits for the one before it, so that a few runs take no longer than one.
+    """
     emitter, scan = kernel.emitter, _scan_of(kernel.plan)
     shape, axis = scan.results[0].shape, scan.axis
     others = (*shape[:axis], *shape[axis + 1 :])
 
     def item(number: AffineExpr) -> None:
-        run = delinearize(number, others)
+        runs = [delinearize(number * together + lane, others) for lane in range(together)]
 
-        def step(count: AffineExpr, before: Value) -> list[Value]:
-            return [_point(kernel, scan, [*run[:axis], _place(scan, count), *run[axis:]], before)]
+        def step(count: AffineExpr, *totals: Value) -> list[Value]:
+            place = _place(scan, count)
+            here = [[*run[:axis], place, *run[axis:]] for run in runs]
+            return [_point(kernel, scan, point, total) for point, total in zip(here, totals)]
 
-        emitter.serial(shape[axis], step, [emitter.neutral(scan.monoid, accumulated_dtype(scan))])
+        emitter.serial(shape[axis], step, [emitter.neutral(scan.monoid, accumulated_dtype(scan))] * together)
 
-    emitter.items(math.prod(others), item)
+    emitter.items(math.prod(others) // together, item)
 
 
 def _emit_lanes(kernel: Kernel, lanes: int) -> None:

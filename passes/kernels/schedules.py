@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from dlir.ir.errors import did_you_mean
 from dlir.passes.kernels.attention import emit_attention
 from dlir.passes.kernels.attention_cuda import emit_attention_blocks
 from dlir.passes.kernels.contraction import emit_contraction
 from dlir.passes.kernels.contraction_cuda import emit_elements, emit_tiles
-from dlir.passes.kernels.flat import emit_blocks, emit_flat, emit_nest
+from dlir.passes.kernels.direct import emit_direct
+from dlir.passes.kernels.flat import emit_blocks, emit_flat, emit_nest, emit_runs
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.lanes import emit_lanes
+from dlir.passes.kernels.parts import SEPARATOR, emit_parts, kernels_of_parts, split_tile
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.rows import emit_rows
 from dlir.passes.kernels.scan import emit_scan
@@ -48,6 +51,7 @@ _POINTS = ("flat", "window", "contraction")
 SCHEDULES: dict[str, Schedule] = {
     "flat": Schedule(emit_flat, _POINTS, "an item for each element"),
     "nest": Schedule(emit_nest, _POINTS, "an item for each run of neighbours", ("longest run",)),
+    "runs": Schedule(emit_runs, _POINTS, "an item for each run of neighbours, also of a single one", ("longest run",)),
     "blocks": Schedule(
         emit_blocks,
         _POINTS,
@@ -57,9 +61,7 @@ SCHEDULES: dict[str, Schedule] = {
     ),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
     "rows": Schedule(emit_lanes, ("row",), "an item for a run of rows side by side in memory", ("rows",), True),
-    "scan": Schedule(
-        emit_scan, ("scan",), "an item for each run of totals, or for so many runs side by side in memory", ("runs",)
-    ),
+    "scan": Schedule(emit_scan, ("scan",), "an item for each run of totals, or for so many of them", ("runs",)),
     "contraction": Schedule(
         emit_contraction,
         ("contraction",),
@@ -80,6 +82,13 @@ SCHEDULES: dict[str, Schedule] = {
         "blocks of queries, plain loops, for the blocks of threads of a GPU",
         ("queries", "keys"),
     ),
+    "direct": Schedule(
+        emit_direct,
+        ("contraction",),
+        "register tiles that read a packed operand where it lies, for a CPU",
+        ("rows", "columns", "lanes"),
+        True,
+    ),
     "element": Schedule(
         emit_elements, ("window", "contraction"), "an item for each element; its reduction may be a block's, for a GPU"
     ),
@@ -95,6 +104,8 @@ SCHEDULES: dict[str, Schedule] = {
 
 def schedule_for(name: str | None, kernel: Kernel) -> Schedule:
     """The schedule called `name`, checked for `kernel`, or the plainest for None; Unfit if it cannot be used."""
+    if kernel.plan.form == "parts":
+        return _schedule_of_parts(name, kernel)
     if name is None:
         name = default_schedule(kernel.plan)
     found = SCHEDULES.get(name)
@@ -102,6 +113,22 @@ def schedule_for(name: str | None, kernel: Kernel) -> Schedule:
         raise Unfit(f"there is no schedule '{name}'; " + (did_you_mean(name, SCHEDULES) or ", ".join(SCHEDULES)))
     found.check(kernel)
     return found
+
+
+def _schedule_of_parts(name: str | None, kernel: Kernel) -> Schedule:
+    """The schedule of a kernel of several parts: their schedules, joined by SEPARATOR, and their tiles one after another."""
+    plans = [plan for _, plan in kernel.plan.parts]
+    names = [default_schedule(plan) for plan in plans] if name is None else name.split(SEPARATOR)
+    if len(names) != len(plans):
+        raise Unfit(f"it has {len(plans)} parts, and the schedule '{name}' is for {len(names)}")
+    lengths = [len(SCHEDULES[part].tile) if part in SCHEDULES and kernel.tile else 0 for part in names]
+    tiles = split_tile(kernel.tile, lengths)
+    if tiles is None:
+        raise Unfit(f"the tile must be {sum(lengths)} integers for {name}, not {list(kernel.tile)}")
+    parts = kernels_of_parts(kernel, tiles)
+    chosen = [schedule_for(part_name, part) for part_name, part in zip(names, parts)]
+    emits = [partial(schedule.emit, part) for schedule, part in zip(chosen, parts)]
+    return Schedule(lambda whole: emit_parts(whole.emitter, emits), ("parts",), "several kernels side by side")
 
 
 def default_schedule(plan: Plan) -> str:

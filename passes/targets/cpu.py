@@ -12,12 +12,16 @@ from dlir.ir.types import ScalarType, is_float
 from dlir.passes.kernels.buffers import stride_of
 from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.grid import crossing, merge_dims
+from dlir.passes.kernels.parts import SEPARATOR
 from dlir.passes.kernels.plan import Plan
 from dlir.passes.kernels.roles import Roles, reads_vectors, roles_of
-from dlir.passes.kernels.scan import width_of
+from dlir.passes.kernels.scan import runs_of, width_of
+from dlir.passes.targets.cpu_tiles import FEW_ROWS, LONGEST, SMALL_CONTRACTION, direct_tile, step_cost
 
 #: Elements of a long run of neighbours that make a work item of their own, where there are few runs to share.
 POINTWISE_BLOCK = 16384
+#: The same in kernels of several parts.
+PART_BLOCK = 4096
 #: Sides of a block where operand and result lie in different orders, and elements that need no blocks.
 TRANSPOSED_BLOCK = (32, 32)
 CACHED = 4096
@@ -26,31 +30,33 @@ CACHED = 4096
 ROWS_TOGETHER = 256
 #: Running totals side by side from which on they are computed together.
 LEAST_LANES = 4
+#: Running totals elsewhere that take turns in one loop.
+TOTALS_TOGETHER = 8
 
 #: By bytes of a vector register: vectors that one register tile of a contraction may hold.  The machines with 64-byte (and
 #: 16-byte, Arm) registers have 32 of them, those with 32-byte ones 16.
 TILE_VECTORS = {16: 24, 32: 12, 64: 24}
-#: Rows up to which a contraction is bound by reading its right operand, and vectors of that to read at a stretch.
-FEW_ROWS = 4
-LONGEST = 8
 #: Vectors of queries of an attention that share what is read of keys and values, and keys whose scores are kept.
 ATTENTION_VECTORS = 4
 ATTENTION_KEYS = 48
 #: Bytes that queries and sums of a block may take.
 ATTENTION_BYTES = 128 << 10
-#: Multiplications from which on packing for register tiles pays.
-SMALL_CONTRACTION = 4096
 
 
 def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile for a kernel, on a machine with vector registers of this size; 0: on this one."""
+    if plan.form == "parts":
+        return _choose_parts(plan, vector_bytes)
     if plan.form == "row":
         return ("rows", (ROWS_TOGETHER,)) if _is_across(plan) else ("row", ())
     if plan.form == "scan":
-        return "scan", (ROWS_TOGETHER,) if width_of(plan) >= LEAST_LANES else ()
+        return "scan", _totals_together(plan)
     if plan.form == "attention":
         return "attention", _attention_tile(plan, vector_bytes or host_vector_bytes())
     if plan.form == "contraction":
+        found = direct_tile(plan, vector_bytes or host_vector_bytes())
+        if found is not None:
+            return "direct", found
         roles = roles_of(plan, lambda op: True)
         tile = None if roles is None else _tile(plan, roles, vector_bytes or host_vector_bytes())
         if tile is not None:
@@ -58,6 +64,18 @@ def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
     if plan.form == "flat" and _is_crossed(plan):
         return "blocks", TRANSPOSED_BLOCK
     return "nest", (POINTWISE_BLOCK,)
+
+
+def _choose_parts(plan: Plan, vector_bytes: int) -> tuple[str, tuple[int, ...]]:
+    """The schedules of the parts of a kernel; items should be few, because each is told apart from those of other parts."""
+    names, tiles = [], ()
+    for _, part in plan.parts:
+        name, tile = choose(part, vector_bytes)
+        if name == "nest":
+            name, tile = "runs", (PART_BLOCK,)
+        names.append(name)
+        tiles += tile
+    return SEPARATOR.join(names), tiles
 
 
 def _attention_tile(plan: Plan, vector_bytes: int) -> tuple[int, ...]:
@@ -74,6 +92,14 @@ def _attention_tile(plan: Plan, vector_bytes: int) -> tuple[int, ...]:
         vectors -= 1
     rows = TILE_VECTORS[vector_bytes] // vectors
     return vectors * lanes, rows * max(1, ATTENTION_KEYS // rows), rows, lanes
+
+
+def _totals_together(plan: Plan) -> tuple[int, ...]:
+    """How many running totals to compute together: many where they lie side by side, else enough to hide latency."""
+    width = width_of(plan)
+    if width >= LEAST_LANES:
+        return (ROWS_TOGETHER,)
+    return (math.gcd(TOTALS_TOGETHER, runs_of(plan)),) if width == 1 else ()
 
 
 def _is_crossed(plan: Plan) -> bool:
@@ -139,13 +165,8 @@ def _cost(roles: Roles, rows: int, vectors: int, columns: int) -> float:
     in_one = max(1, min(bands, columns // width))
     panels = -(-width // columns) * -(-bands // in_one)
     whole, rest = divmod(roles.size(roles.rows), rows)
-    per_panel = whole * _step_cost(rows, vectors) + (_step_cost(rest, vectors) if rest else 0)
+    per_panel = whole * step_cost(rows, vectors) + (step_cost(rest, vectors) if rest else 0)
     return panels * per_panel
-
-
-def _step_cost(rows: int, vectors: int) -> float:
-    # A chain of additions has a latency of four steps: smaller tiles wait for it.
-    return max(rows * vectors, 4.0) + 0.5 * (rows + vectors) + 2.0
 
 
 @functools.cache

@@ -5,12 +5,17 @@ from __future__ import annotations
 from dlir.passes.kernels import attention_cuda
 from dlir.passes.kernels.choose_cuda import MULTIPROCESSORS
 from dlir.passes.kernels.contraction_cuda import tile_for
-from dlir.passes.kernels.plan import Plan
+from dlir.passes.kernels.parts import SEPARATOR
+from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.roles import roles_of
 
 
 def choose(plan: Plan) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile for a kernel."""
+    if plan.form == "parts":
+        if any(part.form != "flat" for _, part in plan.parts):
+            raise Unfit("only pointwise parts can share a GPU's threads")
+        return SEPARATOR.join(part.form for _, part in plan.parts), ()
     if plan.form in ("row", "flat", "scan"):
         return plan.form, ()
     if plan.form == "attention":

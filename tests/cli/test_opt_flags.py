@@ -42,6 +42,11 @@ def test_diff_shows_only_what_changed(program):
     assert "module {" not in done.err
 
 
+def test_diff_alone_is_of_every_pass_that_changes_something(program):
+    done = run("dlir-opt", program, "-p", "canonicalize,cse", "--diff")
+    assert "after canonicalize: unchanged" in done.err and "-    %b = nd.mul %x, %y" in done.err
+
+
 def test_print_ir_of_a_pass_that_does_not_exist(program):
     done = run("dlir-opt", program, "--print-ir", "csee")
     assert done.code == 1 and "did you mean 'cse'" in done.err
@@ -129,6 +134,53 @@ def test_a_crash_leaves_a_reproducer_that_runs_again(program, tmp_path, monkeypa
     again = run("dlir-opt", "--run-reproducer", path, "--reproducer", tmp_path / "second.dlir")
     assert again.code == 3 and "planted" in again.err
     assert run("dlir-opt", "--run-reproducer", program).code == 1
+
+
+PLUGIN = """from dataclasses import dataclass
+from dlir.passes.manager import PASSES, Pass
+
+PASSES["test-break"] = __name__
+
+
+@dataclass
+class Break(Pass, name="test-break"):
+    \"\"\"Takes the return away.\"\"\"
+
+    def run(self, module):
+        list(module.walk())[-1].erase()
+"""
+
+
+def test_an_invalid_module_leaves_a_reproducer_with_the_flags_that_it_needs(program, tmp_path):
+    plugin, path = tmp_path / "break_it.py", tmp_path / "r.dlir"
+    plugin.write_text(PLUGIN)
+    done = run("dlir-opt", program, "-p", "cse,test-break", f"--load-plugin={plugin}", "--reproducer", path)
+    assert done.code == 3 and "internal error: BrokenModule: pass 'test-break' made the module invalid" in done.err
+    command = f"dlir-opt --run-reproducer {path} --load-plugin={plugin}"
+    assert f"// Run it again: {command}\n" in path.read_text() and f": {command}\n" in done.err
+    again = run(*command.split(), "--reproducer", tmp_path / "none" / "r.dlir")
+    assert again.code == 3 and "cannot write a reproducer" in again.err and "BrokenModule" in again.err
+
+
+def test_a_text_that_does_not_read_back_is_an_internal_error(program, tmp_path, monkeypatch):
+    monkeypatch.setattr("dlir.ir.traversal.difference", lambda one, other: "planted")
+    done = run("dlir-opt", program, "--verify-roundtrip", "--reproducer", tmp_path / "r.dlir")
+    assert done.code == 3 and "the pretty form does not read back the same: planted" in done.err
+    assert "--verify-roundtrip" in (tmp_path / "r.dlir").read_text()
+
+
+def test_the_number_of_errors(tmp_path):
+    path = tmp_path / "a.dlir"
+    path.write_text('"d.x"() {a = } : () -> ()\n' * 30)
+    for flags, shown, last in (
+        ([], 20, "... and 10 more errors (--max-errors=0 shows all)"),
+        (["--max-errors=29"], 29, "... and 1 more error (--max-errors=0 shows all)"),
+        (["--max-errors=0"], 30, None),
+    ):
+        for command in ("dlir-opt", "dlir-run"):
+            done = run(command, path, *flags)
+            assert done.code == 1 and done.err.count(" error: ") == shown
+            assert last is None or done.err.splitlines()[-1] == last
 
 
 def test_standard_input(program, monkeypatch):

@@ -129,7 +129,6 @@ class MakingActions(RegionActions):
         hint = self.symbol_hint(problem.symbol) if problem.symbol is not None else None
         self.token_error(name, problem.message, hint=hint or problem.hint)
 
-
     def _misread(self, name: Token, operands_start: int, count: int) -> bool:
         """Report an op with too few operands by what follows it on its line, if that is not an op by itself."""
         end = self.operands_range(operands_start, count)[1] if count else name[1] + len(name[0])

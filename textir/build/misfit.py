@@ -57,7 +57,9 @@ def misfit(body: str, shape: Sequence[int], type: object) -> ElementsError:
         if match[0] != "[":
             return ElementsError(f"{type} takes a list of {_counted(shape, depth)} here, not an element", match.span())
         lists.append([match.start(), 0])
-    other = next((match for match in _TOKEN.finditer(_plain(body)) if match[0] not in "[]" and match[0][0] != "c"), None)
+    other = next(
+        (match for match in _TOKEN.finditer(_plain(body)) if match[0] not in "[]" and match[0][0] != "c"), None
+    )
     if other is not None:
         return ElementsError("an element is written (real, imaginary), as the others are", other.span())
     return ElementsError(f"{type} has elements, and none are given")

@@ -92,5 +92,10 @@ def _values(text: str, items: list[int | None], number: int, type: ShapedType) -
         given = "one is given" if items[1] == 1 else f"{items[1]} are given"
         raise ValueError(f"there {'is' if number == 1 else 'are'} {count(number, 'index', 'indices')}, and {given}")
     found = dense_attribute(text, TensorType((number,), type.dtype))
+    if isinstance(found, DenseElementsAttr) and not found.is_splat and number:
+        bits = np.ascontiguousarray(found.array).view(np.uint8).reshape(number, -1)
+        if (bits == bits[0]).all():
+            # As MLIR prints it.
+            found = DenseElementsAttr(found.array[0], found.type)
     spelled = str(found)
     return spelled[len("dense<") : spelled.rindex("> :")]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -92,6 +92,9 @@ class Composite(NdOp, Decomposed):
 
 class Primitive(NdOp):
     """Base of ``nd`` ops that kernel lowering turns into scalar code by itself."""
+
+    #: Whether what only moves elements is stored all the same, instead of being looked through.
+    is_stored: ClassVar[bool] = False
 
     def space(self) -> Space:
         """The iteration space; shapes are static."""

@@ -13,6 +13,7 @@ from dlir.ir.dialects.arith import FLOAT_PREDICATES, INTEGER_PREDICATES, fastmat
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.gpu import PRIVATE, GPUFunc, GPUModule, launch, workgroup
+from dlir.ir.dialects.gpu_mma import mma_matrix
 from dlir.ir.dialects.scf import for_loop, if_else, parallel_loop, while_loop
 from dlir.ir.ops import arith, func, gpu, math, memref, vector
 from dlir.ir.types import BF16, F16, F32, F64, I1, I8, I16, I32, I64, INDEX, MemRefType, TensorType, VectorType
@@ -167,11 +168,33 @@ def add_gpu(module: Module) -> None:
         value, valid = gpu.shuffle(memref.load(shared, [at]), 1, 32, mode="down")
         memref.store(arith.select(valid, value, 0.0), private, [0])
         gpu.return_()
+    add_products(kernels)
     made = function(module, "launch", [buffer, INDEX])
     with at_end(made.body):
         m, n = made.body.args
         launch("kernels::kernel", [n, 2], [64], [m, n])
         func.return_()
+
+
+def add_products(kernels: GPUModule) -> None:
+    """Products of small matrices by a warp."""
+    kernel = GPUFunc.make("products", [MemRefType((64, 40), F16), MemRefType((64, 64), F32)])
+    kernels.body.append(kernel)
+    with at_end(kernel.body):
+        halves, floats = kernel.inputs
+        at = gpu.block_id("x")
+        left = gpu.subgroup_mma_load_matrix(
+            halves, at, 0, leadDimension=40, transpose=True, result_types=[mma_matrix(16, 16, F16, "AOp")]
+        )
+        right = gpu.subgroup_mma_load_matrix(
+            halves, 0, at, leadDimension=40, result_types=[mma_matrix(16, 16, F16, "BOp")]
+        )
+        zeros = gpu.subgroup_mma_constant_matrix(
+            arith.constant(0.0, F32), result_types=[mma_matrix(16, 16, F32, "COp")]
+        )
+        sums = gpu.subgroup_mma_compute(left, right, zeros, a_transpose=True)
+        gpu.subgroup_mma_store_matrix(sums, floats, 0, at, leadDimension=64)
+        gpu.return_()
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def formula(q, k, v, mask=None, causal=False, scale=None):
 def computed(tools, backend, arrays, level="O2", **attributes):
     module = tools.make(lambda *args: nd.attention(*args, **attributes), *arrays)
     program = compile_module(module, backend=backend, level=level)
-    assert program.kernels == 1
+    assert program.kernels == (backend != "ref")
     return program(*arrays)[0]
 
 
@@ -85,9 +85,10 @@ def test_other_dtypes(tools, backend, dtype, tolerance):
 
 def test_batches_broadcast_and_scales_are_kept(tools, backend):
     q, k, v = arrays_for((10, 12, 4, 5), batch=(2, 1))
-    k, v = k[:, 0], np.repeat(v, 3, axis=1)
-    found = computed(tools, backend, [q, k, v[0]], scale=2.0)
-    np.testing.assert_allclose(found, formula(q, k, v[0], scale=2.0), rtol=5e-5, atol=5e-6)
+    v = np.concatenate([v[0], v[1], v[0]])
+    found = computed(tools, backend, [q, k[:1], v], scale=2.0)
+    assert found.shape == (2, 3, 10, 5)
+    np.testing.assert_allclose(found, formula(q, k[:1], v, scale=2.0), rtol=5e-5, atol=5e-6)
 
 
 @pytest.mark.parametrize("size", [(0, 5, 4, 4), (5, 0, 4, 4), (5, 5, 4, 0)], ids=str)
@@ -120,15 +121,15 @@ def split_heads(x, heads):
 def test_views_of_operands_and_pointwise_ops_on_the_result_join(tools, backend):
     def body(x, rest):
         found = nd.attention(*split_heads(x, 2), causal=True)
-        found = nd.reshape(nd.transpose(found, perm=(1, 0, 2)), shape=rest.shape)
+        found = nd.transpose(found, perm=(1, 0, 2))
         return nd.relu(nd.add(found, rest))
 
     rng = np.random.default_rng(0)
-    arrays = [rng.normal(size=shape).astype(np.float32) for shape in ((19, 24), (19, 8))]
+    arrays = [rng.normal(size=shape).astype(np.float32) for shape in ((19, 24), (19, 2, 4))]
     program = compile_module(tools.make(body, *arrays), backend=backend)
-    assert program.kernels == 1
-    q, k, v = np.moveaxis(arrays[0].reshape(19, 3, 2, 4), 0, 2)
-    want = np.moveaxis(formula(q, k, v, causal=True), 0, 1).reshape(19, 8) + arrays[1]
+    assert program.kernels == (backend != "ref")
+    q, k, v = arrays[0].reshape(19, 3, 2, 4).transpose(1, 2, 0, 3)
+    want = np.moveaxis(formula(q, k, v, causal=True), 0, 1) + arrays[1]
     np.testing.assert_allclose(program(*arrays)[0], np.maximum(want, 0), rtol=2e-5, atol=2e-6)
 
 

@@ -21,7 +21,7 @@ def totals(x, axis, exclusive, reverse):
     return np.flip(found, axis) if reverse else found
 
 
-@pytest.mark.parametrize("tile", [None, (1,), (3,), (64,)])
+@pytest.mark.parametrize("tile", [None, (1,), (3,), (5,), (64,)])
 @pytest.mark.parametrize(("exclusive", "reverse"), [(False, False), (True, False), (False, True), (True, True)])
 @pytest.mark.parametrize("shape", [(2, 5, 7), (1, 6, 1), (4, 1, 3)])
 def test_every_axis(tools, rng, shape, exclusive, reverse, tile):

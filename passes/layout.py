@@ -1,0 +1,139 @@
+"""The ``layout`` pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dlir.ir.builder import after, before
+from dlir.ir.core import Block, Operation, Value
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.decompose import Decomposed
+from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.nd.base import NdOp
+from dlir.ir.dialects.nd.contraction import Conv, Matmul
+from dlir.ir.dialects.nd.packing import Pack, Unpack
+from dlir.ir.dialects.nd.pooling import Pool
+from dlir.ir.errors import DlirError
+from dlir.ir.ops import nd
+from dlir.passes.hoist import frozen_variables
+from dlir.passes.kernels.classify import FusionClass, fusion_class
+from dlir.passes.kernels.legality import is_fusible
+from dlir.passes.manager import Pass, option
+from dlir.passes.targets import cpu, cpu_tiles
+
+
+@dataclass
+class Layout(Pass, name="layout"):
+    """Lay out for a CPU what contractions with frozen weights read and write.
+
+    Weights are packed in panels as wide as a register tile (`nd.pack`), which `hoist-constants` then does once.  Images
+    between convolutions are stored with the channels last, through pooling and pointwise ops; what a function returns keeps
+    its layout.
+    """
+
+    vector_bytes: int = option(0, "bytes of a CPU's vector registers: 16, 32 or 64; 0: as on this machine", least=0)
+
+    def run(self, module: Module) -> None:
+        if self.vector_bytes not in (0, *cpu.TILE_VECTORS):
+            raise DlirError(f"option 'vector-bytes' must be 0, 16, 32 or 64, got {self.vector_bytes}")
+        variables = frozen_variables(module)
+        for function in list(module.body.ops):
+            if isinstance(function, Func) and not function.is_declaration and "dlir.kernel" not in function.attributes:
+                for region in function.regions:
+                    for block in region.blocks:
+                        self._lay_out(block, _frozen_values(block, variables))
+
+    def _lay_out(self, block: Block, frozen: dict[Value, None]) -> None:
+        images: dict[Value, None] = {}
+        for op in list(block.ops):
+            if not _is_static(op) or isinstance(op, Pack):
+                continue
+            if isinstance(op, Unpack):
+                if op["inner_tiles"] is None and op["outer_dims_perm"] == channels_last(op.results[0].rank):
+                    images[op.results[0]] = None
+                continue
+            if isinstance(op, Conv | Matmul) and op.operands[1] in frozen and op.operands[0] not in frozen:
+                self._pack_weights(op, op.operands[0] in images)
+            if _is_image(op, images):
+                self._store_channels_last(op, images)
+
+    def _pack_weights(self, op: Conv | Matmul, is_deep: bool) -> None:
+        """Let `op` read its weights from panels of columns, if it is large enough.
+
+        A panel of a convolution goes over the channels last if those of its image lie side by side (`is_deep`).
+        """
+        weights = op.operands[1]
+        if _is_packed(weights):
+            return
+        if isinstance(op, Conv):
+            axis = 0
+            order = channels_last(weights.rank) if is_deep else tuple(range(weights.rank))
+        else:
+            axis = 0 if op["transpose_b"] else 1
+            order = (axis, 1 - axis)
+        columns = cpu_tiles.panel_columns(op, self.vector_bytes or cpu.host_vector_bytes())
+        if columns is None:
+            return
+        tiles, axes = (columns,), (axis,)
+        with before(op):
+            packed = nd.pack(weights, inner_dims_pos=axes, inner_tiles=tiles, outer_dims_perm=order)
+            seen = nd.unpack(packed, shape=weights.shape, inner_dims_pos=axes, inner_tiles=tiles, outer_dims_perm=order)
+            op.set_operands([op.operands[0], seen])
+        self.stats["packed"] += 1
+
+    def _store_channels_last(self, op: Operation, images: dict[Value, None]) -> None:
+        (value,) = op.results
+        users = [user for user in value.users if is_fusible(user) and not isinstance(user, Pack)]
+        if not users:
+            return
+        with after(op):
+            order = channels_last(value.rank)
+            stored = nd.pack(value, outer_dims_perm=order)
+            seen = nd.unpack(stored, shape=value.shape, outer_dims_perm=order)
+        for user in dict.fromkeys(users):
+            user.set_operands([seen if operand is value else operand for operand in user.operands])
+        images[seen] = None
+        self.stats["channels-last"] += 1
+
+
+def channels_last(rank: int) -> tuple[int, ...]:
+    """The order of dimensions that has the second one last."""
+    return (0, *range(2, rank), 1)
+
+
+def _frozen_values(block: Block, variables: Mapping[str, object]) -> dict[Value, None]:
+    """The values that depend on nothing but frozen variables and constants."""
+    found: dict[Value, None] = {}
+    for op in block.ops:
+        if op.name == "state.read":
+            is_fixed = op.get("variable") in variables
+        else:
+            is_fixed = isinstance(op, NdOp) and is_fusible(op) and all(value in found for value in op.operands)
+        if is_fixed:
+            found.update(dict.fromkeys(op.results))
+    return found
+
+
+def _is_static(op: Operation) -> bool:
+    return isinstance(op, NdOp) and all(value.type.is_static for value in (*op.operands, *op.results))
+
+
+def _is_packed(value: Value) -> bool:
+    return value.defining_op is not None and value.defining_op.name == "nd.unpack"
+
+
+def _is_image(op: Operation, images: dict[Value, None]) -> bool:
+    """Whether the result of `op` is to have its channels last."""
+    if len(op.results) != 1 or not is_fusible(op):
+        return False
+    shape = op.results[0].shape
+    if isinstance(op, Conv):
+        # Where each channel is a group, everything is pointwise in the channels.
+        is_whole = op["groups"] == 1 and _is_packed(op.operands[1])
+        return is_whole or (op.operands[0] in images and op["groups"] == shape[1])
+    sources = [value for value in op.operands if value in images]
+    if isinstance(op, Pool):
+        return bool(sources) and len(op["kernel"]) == len(shape) - 2
+    is_pointwise = isinstance(op, Decomposed) or fusion_class(op) is FusionClass.ELEMENTWISE
+    return is_pointwise and any(value.shape == shape for value in sources)

@@ -1,0 +1,96 @@
+"""CPUs: register tiles for contractions whose weights are packed in panels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from dlir.ir.dialects.nd.contraction import Conv, Matmul
+from dlir.ir.types import ScalarType, is_float
+from dlir.passes.kernels.direct_roles import direct_roles
+from dlir.passes.kernels.emit import accumulated_dtype
+from dlir.passes.kernels.plan import Plan, Unfit
+
+#: Vector registers, by the bytes of one.
+REGISTERS = {16: 32, 32: 16, 64: 32}
+#: Rows up to which a contraction is bound by reading its right operand, and vectors of that to read at a stretch.
+FEW_ROWS = 4
+LONGEST = 8
+#: Multiplications from which on packing for register tiles pays.
+SMALL_CONTRACTION = 4096
+
+
+def panel_columns(op: Conv | Matmul, vector_bytes: int) -> int | None:
+    """How wide the panels should be in which the second operand of a contraction, its weights, is packed.
+
+    None where packing does not pay: plain loops are as good, or the weights are read once.
+    """
+    weights, result = op.operands[1], op.results[0]
+    dtype = accumulated_dtype(op)
+    assert isinstance(dtype, ScalarType)
+    if weights.dtype is not dtype or not is_float(dtype):
+        return None
+    if isinstance(op, Conv):
+        width, rows = result.shape[1], (result.shape[0], *result.shape[2:])
+        if op["groups"] != 1:
+            return None
+    else:
+        width, rows = result.shape[-1], result.shape[:-1]
+        if weights.rank != 2:
+            return None
+    height = math.prod(rows)
+    if height * weights.type.size < SMALL_CONTRACTION or width < 4 or height <= FEW_ROWS:
+        return None
+    lanes = max(1, vector_bytes // dtype.bytes)
+    while lanes > 4 and lanes // 2 >= width:
+        lanes //= 2
+    costs = {}
+    for vectors in range(1, 5):
+        columns = vectors * lanes
+        _, cost = _best_rows(rows, REGISTERS[vector_bytes], vectors)
+        costs[columns] = cost * -(-width // columns)
+    return min(costs, key=lambda columns: costs[columns])
+
+
+def direct_tile(plan: Plan, vector_bytes: int) -> tuple[int, int, int] | None:
+    """The tile for a contraction with a packed operand; None if none is packed."""
+    try:
+        roles = direct_roles(plan)
+    except Unfit:
+        return None
+    assert plan.anchor is not None
+    dtype = accumulated_dtype(plan.anchor)
+    assert isinstance(dtype, ScalarType)
+    lanes = max(1, vector_bytes // dtype.bytes)
+    while roles.width % lanes:
+        lanes //= 2
+    if lanes < min(4, roles.width) or roles.width // lanes > LONGEST:
+        return None
+    rows, _ = _best_rows(roles.sizes(roles.rows), REGISTERS[vector_bytes], roles.width // lanes)
+    return rows, roles.width, lanes
+
+
+def _best_rows(sizes: Sequence[int], registers: int, vectors: int) -> tuple[int, float]:
+    """How many rows of `vectors` a tile should have for rows of these extents, and about how many cycles all tiles take.
+
+    Tiles are parts of a line, the last dimension, or several whole lines.
+    """
+    # Besides the sums, a register for each vector of the line and one for the scalar.
+    most = max(1, (registers - 1 - vectors) // vectors)
+    sizes = [size for size in sizes if size != 1] or [1]
+    line, total = sizes[-1], math.prod(sizes)
+    best: tuple[float, int] | None = None
+    for rows in range(1, most + 1):
+        length = total if rows % line == 0 else line
+        whole, rest = divmod(length, rows)
+        cost = whole * step_cost(rows, vectors) + (step_cost(rest, vectors) if rest else 0)
+        cost *= total / length
+        if best is None or cost < best[0]:
+            best = cost, rows
+    assert best is not None
+    return best[1], best[0]
+
+
+def step_cost(rows: int, vectors: int) -> float:
+    # A chain of additions has a latency of four steps: smaller tiles wait for it.
+    return max(rows * vectors, 4.0) + 0.5 * (rows + vectors) + 2.0

@@ -1,0 +1,175 @@
+"""What `layout` packs, and that everything computes the same; small integers make sums exact."""
+
+import numpy as np
+import pytest
+
+from dlir.backends.compiler import compile_module
+from dlir.backends.ref.reference import Reference
+from dlir.ir.attributes import DenseResourceAttr
+from dlir.ir.builder import at_end
+from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.ops import func, nd, state
+from dlir.ir.traversal import clone
+from dlir.ir.types import TensorType, dtype_from_numpy
+from dlir.passes.manager import PassManager
+
+SCHEDULED = "layout{vector-bytes=32},hoist-constants,fuse,schedule{vector-bytes=32}"
+
+
+def make(body, x, *weights):
+    """A module whose @main is ``body(x, *weights)``, where the weights are variables, and what gives them."""
+    module = Module.empty()
+    types = [TensorType(a.shape, dtype_from_numpy(a.dtype)) for a in (x, *weights)]
+    with at_end(module.body):
+        for number, type in enumerate(types[1:]):
+            state.variable(sym_name=f"w{number}", init=DenseResourceAttr(f"w{number}", type), type=type)
+    function = Func.make("main", types[:1], names=["x"])
+    module.body.append(function)
+    with at_end(function.body):
+        read = [state.read(variable=f"w{n}", result_types=[type]) for n, type in enumerate(types[1:])]
+        func.return_(body(function.body.args[0], *read))
+    function.update_type()
+    return module, {f"w{number}": array for number, array in enumerate(weights)}.__getitem__
+
+
+def passed(module, pipeline):
+    copy = clone(module)
+    PassManager.from_text(pipeline).run(copy)
+    return copy
+
+
+def names(module):
+    return [op.name for op in module.walk()]
+
+
+def schedules(module):
+    """Those of the kernels of @main."""
+    (main,) = [op for op in module.body.ops if op.get("sym_name") == "main"]
+    return [op["schedule"] for op in main.walk() if isinstance(op, KernelRegion)]
+
+
+def integers(rng, *shape, dtype=np.float32):
+    return rng.integers(-3, 4, shape).astype(dtype)
+
+
+def agree(module, weights, x):
+    """Machine code, and loops run by ref, give exactly what the ops mean."""
+    (want,) = Reference(module, weights).run("main", [x])
+    (found,) = compile_module(module, weights)(x)
+    np.testing.assert_array_equal(found, want)
+    return want
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_convolutions_with_frozen_weights(seed):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    kernel = [int(v) for v in rng.integers(1, 4, 2)]
+    stride, padding, dilation = ([int(v) for v in rng.integers(low, high, 2)] for low, high in ((1, 3), (0, 3), (1, 3)))
+    sizes = [d * (k - 1) + int(rng.integers(1, 19)) for d, k in zip(dilation, kernel)]
+    channels, outputs = int(rng.integers(1, 20)), int(rng.integers(4, 70))
+    dtype = np.float64 if seed % 4 == 3 else np.float32
+    x = integers(rng, int(rng.integers(1, 4)), channels, *sizes, dtype=dtype)
+    w, b = integers(rng, outputs, channels, *kernel, dtype=dtype), integers(rng, outputs, 1, 1, dtype=dtype)
+    attributes = {"stride": tuple(stride), "padding": tuple(padding), "dilation": tuple(dilation)}
+    module, weights = make(lambda x, w, b: nd.relu(nd.add(nd.conv(x, w, **attributes), b)), x, w, b)
+    found = agree(module, weights, x)
+    tensors = map(torch.from_numpy, (x, w, b.reshape(-1)))
+    want = torch.nn.functional.conv2d(*tensors, stride, padding, dilation).relu()
+    np.testing.assert_array_equal(found, want.numpy())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_products_with_frozen_weights(seed):
+    rng = np.random.default_rng(seed)
+    m, k, n = int(rng.integers(5, 90)), int(rng.integers(1, 70)), int(rng.integers(4, 150))
+    batch = [(), (3,), (2, 2)][seed % 3]
+    dtype = [np.float32, np.float64, np.float16, np.int32][seed % 4]
+    x, b = integers(rng, *batch, m, k, dtype=dtype), integers(rng, n, dtype=dtype)
+    is_transposed = bool(rng.integers(2))
+    w = integers(rng, *((n, k) if is_transposed else (k, n)), dtype=dtype)
+    module, weights = make(lambda x, w, b: nd.add(nd.matmul(x, w, transpose_b=is_transposed), b), x, w, b)
+    found = agree(module, weights, x)
+    np.testing.assert_array_equal(found, (x.astype(float) @ (w.T if is_transposed else w) + b).astype(dtype))
+
+
+def network(x, w0, w1, w2, w3):
+    """Convolutions, a shortcut with a stride, pooling, and a dense layer on what is flattened."""
+    first = nd.relu(nd.conv(x, w0, padding=(1, 1)))
+    second = nd.conv(first, w1, padding=(1, 1), stride=(2, 2))
+    short = nd.conv(first, w2, stride=(2, 2))
+    pooled = nd.max_pool(nd.relu(nd.add(second, short)), kernel=(2, 2))
+    return nd.matmul(nd.reshape(pooled, shape=(x.shape[0], -1)), w3)
+
+
+def arrays():
+    rng = np.random.default_rng(3)
+    shapes = [(6, 3, 12, 12), (8, 3, 3, 3), (10, 8, 3, 3), (10, 8, 1, 1), (90, 20)]
+    return [integers(rng, *shape) for shape in shapes]
+
+
+def test_a_network_stays_in_one_layout():
+    x, *weights = arrays()
+    module, store = make(network, x, *weights)
+    agree(module, store, x)
+    lowered = passed(module, SCHEDULED)
+    assert schedules(lowered) == ["direct", "direct", "direct", "nest", "direct"]
+    # No kernel changes a layout by itself, and between them lie the channels.
+    regions = [op for op in lowered.walk() if isinstance(op, KernelRegion) and op["schedule"] == "direct"]
+    assert [region.result_types[0].shape for region in regions][:3] == [(6, 12, 12, 8), (6, 6, 6, 10), (6, 6, 6, 10)]
+
+
+def test_weights_that_are_no_variables_stay():
+    module, _ = make(lambda x: nd.conv(x, x), np.zeros((4, 4, 5, 5), np.float32))
+    assert "nd.pack" not in names(passed(module, "layout"))
+
+
+def test_weights_that_are_read_once_stay():
+    x, w = np.zeros((1, 64), np.float32), np.zeros((64, 512), np.float32)
+    module, _ = make(lambda x, w: nd.matmul(x, w), x, w)
+    assert "nd.pack" not in names(passed(module, "layout"))
+
+
+def test_what_is_returned_keeps_its_layout():
+    x, w, *_ = arrays()
+    module, _ = make(lambda x, w: nd.conv(x, w), x, w)
+    lowered = passed(module, "layout")
+    (main,) = [op for op in lowered.body.ops if op.get("sym_name") == "main"]
+    assert main.body.terminator.operands[0].defining_op.name == "nd.conv"
+
+
+def test_weights_are_packed_when_the_program_is_loaded():
+    x, w, *_ = arrays()
+    module, _ = make(lambda x, w: nd.conv(x, w), x, w)
+    lowered = passed(module, SCHEDULED)
+    (main,) = [op for op in lowered.body.ops if op.get("sym_name") == "main"]
+    assert "nd.pack" not in [op.name for op in main.walk()]
+    assert "nd.pack" in names(lowered)
+
+
+def test_doing_it_again_changes_nothing():
+    x, *weights = arrays()
+    module, _ = make(network, x, *weights)
+    once = passed(module, "layout")
+    assert names(passed(once, "layout")) == names(once)
+
+
+def test_groups_keep_to_what_can_be_done_with_them():
+    rng = np.random.default_rng(0)
+    x, w0 = integers(rng, 2, 8, 9, 9), integers(rng, 8, 8, 1, 1)
+    each, pairs = integers(rng, 8, 1, 3, 3), integers(rng, 8, 2, 3, 3)
+
+    def body(x, w0, each, pairs):
+        h = nd.conv(nd.conv(x, w0), each, groups=8, padding=(1, 1))
+        return nd.conv(nd.relu(h), pairs, groups=4)
+
+    agree(*make(body, x, w0, each, pairs), x)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 8, 8), (2, 3, 3, 3), (7, 3, 3, 11)])
+def test_few_or_no_rows(shape):
+    rng = np.random.default_rng(0)
+    x, w = integers(rng, *shape), integers(rng, 16, 3, 3, 3)
+    agree(*make(lambda x, w: nd.relu(nd.conv(x, w, padding=(0, 1))), x, w), x)
