@@ -12,11 +12,15 @@ from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.effects import is_removable
 from dlir.passes.kernels.cluster import Clustering
 from dlir.passes.kernels.expand import expand
+from dlir.passes.kernels.horizontal import merge_contractions, merge_pointwise
 from dlir.passes.kernels.legality import check_static, is_fusible
 from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.regions import make_regions
 from dlir.passes.kernels.shadow import Shadow
 from dlir.passes.manager import Pass, option
+
+#: Elements that one thread of a CPU computes about as fast as several, with a launch in between; a GPU has too many threads.
+IN_ORDER = {"cpu": 1 << 18, "cuda": 0}
 
 
 @dataclass
@@ -30,6 +34,7 @@ class Fuse(Pass, name="fuse"):
 
     max_ops: int = option(64, "array ops in one kernel at most; 1: every op is a kernel", least=1)
     max_buffers: int = option(32, "inputs and results of one kernel at most", least=2)
+    target: str = option("cpu", "the machine to fuse for", choices=("cpu", "cuda"))
 
     def run(self, module: Module) -> None:
         for function in list(module.body.ops):
@@ -46,8 +51,12 @@ class Fuse(Pass, name="fuse"):
             check_static(op)
         for op in ops:
             self.stats["expanded"] += _expand_unless_kernel(op)
-        clustering = Clustering(block, self.max_ops, self.max_buffers)
+        clustering = Clustering(block, self.max_ops, self.max_buffers, IN_ORDER[self.target])
         clustering.run()
+        if self.max_ops > 1:
+            self.stats["side by side"] += merge_pointwise(clustering)
+            if self.target == "cpu":
+                self.stats["side by side"] += merge_contractions(clustering)
         regions = make_regions(block, clustering)
         self.stats["kernels"] += len(regions)
 

@@ -25,5 +25,5 @@ def pipeline_for(level: str, target: str) -> str:
     if target != "cpu":
         # Layouts are those of CPUs.
         text = text.replace("layout,", "")
-        text = text.replace("schedule", f"schedule{{target={target}}}").replace(",map", f",map{{target={target}}}")
+        text = text.replace("fuse,", f"fuse{{target={target}}},").replace("schedule", f"schedule{{target={target}}}").replace(",map", f",map{{target={target}}}")
     return text

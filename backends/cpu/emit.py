@@ -161,6 +161,7 @@ class ModuleEmitter:
         f = FunctionEmitter(self, outlines=not is_kernel)
         if function is self._entry:
             self._entry_emitter = f
+        f.has_tiles = is_kernel and any(op.name == "vector.fma" for op in function.walk())
         parameters = []
         for index, arg in enumerate(function.body.args):
             f.names[arg] = f"%a{index}"

@@ -30,6 +30,8 @@ class FunctionEmitter:
         self.module = module
         #: Whether parallel loops become functions that threads run; else they are loops in place.
         self.outlines = outlines
+        #: Whether the function holds register tiles.
+        self.has_tiles = False
         self.names: dict[Value, str] = {}
         self.label = "entry"
         self._lines: list[str] = []

@@ -36,6 +36,7 @@ class _Loop:
     step: str
     carried: list[tuple[str, str, str]]
     """Name, type and first value of each value carried round."""
+    may_unroll: bool = True
 
 
 def _open_loop(
@@ -61,7 +62,7 @@ def _close_loop(f: FunctionEmitter, loop: _Loop, carried_on: Sequence[str]) -> N
     """End the body; the code after the loop comes next, where the carried names hold their last values."""
     following = f.emit(f"add nsw {loop.counter_type} {loop.counter}, {loop.step}")
     back = f.label
-    if sum(type_.startswith("<") for _, type_, _ in loop.carried) > UNROLLED_VECTORS:
+    if not loop.may_unroll or sum(type_.startswith("<") for _, type_, _ in loop.carried) > UNROLLED_VECTORS:
         f.do(f"br label %{loop.head}, !llvm.loop {f.module.loop_hint('llvm.loop.unroll.disable')}")
     else:
         f.branch(loop.head)
@@ -83,6 +84,8 @@ def _for(f: FunctionEmitter, op: For) -> Regions:
     lower, upper, step = (f.name(value) for value in op.operands[:3])
     inits = [(llvm_type(value.type), f.name(value)) for value in op.inits]
     loop = _open_loop(f, llvm_type(op.counter.type), (lower, upper, step), inits)
+    # Beside a register tile, unrolling what is around inner loops only takes time to compile.
+    loop.may_unroll = not f.has_tiles or all(inner.name != "scf.for" for inner in op.body.ops)
     f.names[op.counter] = loop.counter
     for arg, result, (name, _, _) in zip(op.carried, op.results, loop.carried):
         f.names[arg] = f.names[result] = name

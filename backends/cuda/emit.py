@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlir.backends.cuda.aliasing import Restricted, restricted_arguments
+from dlir.backends.cuda.matrices import load_matrix, store_matrix
 from dlir.backends.cuda.prelude import prelude_for
 from dlir.backends.cuda.scalars import c_type, expression
 from dlir.ir.core import Operation, Value
@@ -96,14 +97,14 @@ class _Kernel:
         bounds = f" __launch_bounds__({math.prod(block_size)})" if block_size else ""
         header = f'extern "C" __global__ void{bounds} {self.name}({", ".join(self._parameters())}) {{'
         for arg in (*self.kernel.shared, *self.kernel.private):
-            keyword = "__shared__ " if arg in self.kernel.shared else ""
+            keyword = "__shared__ __align__(16) " if arg in self.kernel.shared else ""
             self._check(arg, self.kernel)
             self._line(f"{keyword}{c_type(arg.type.dtype, self.kernel)} {self._name(arg, 's')}[{max(1, _size(arg))}];")
         self._write(self.kernel.body.ops)
         return "\n".join([header, *self.lines, "}", ""])
 
     def _parameters(self) -> Iterator[str]:
-        written = {_origin(op.operands[1]) for op in self.kernel.walk() if op.name == "memref.store"}
+        written = {_origin(op.operands[1]) for op in self.kernel.walk() if op.name in _STORES}
         for arg in self.kernel.inputs:
             name = self._name(arg, "a")
             if isinstance(arg.type, MemRefType):
@@ -152,6 +153,24 @@ class _Kernel:
             case "memref.store":
                 value, target, *indices = op.operands
                 self._line(f"{self._element(op, target, indices)} = {self.names[value]};")
+            case "vector.load":
+                self._define(op.results[0], self._vector(op, op.results[0].type, op.operands[0], op.operands[1:], "const "))
+            case "vector.store":
+                value, target, *indices = op.operands
+                self._line(f"{self._vector(op, value.type, target, indices)} = {self.names[value]};")
+            case "vector.extract":
+                (place,) = self._position(op)
+                self._define(op.results[0], f"{self.names[op.operands[0]]}.of[{place}]")
+            case "vector.insert":
+                (place,) = self._position(op)
+                scalar, vector = (self.names[value] for value in op.operands)
+                name = self._name(op.results[0], "v")
+                self._line(f"{c_type(op.results[0].type, op)} {name} = {vector}; {name}.of[{place}] = {scalar};")
+            case "gpu.subgroup_mma_load_matrix":
+                self._define(op.results[0], load_matrix(op, self._element(op, op.operands[0], op.operands[1:])))
+            case "gpu.subgroup_mma_store_matrix":
+                value, target, *indices = op.operands
+                self._line(store_matrix(op, self.names[value], self._element(op, target, indices)))
             case "memref.alloca":
                 result = op.results[0]
                 self._check(result, op)
@@ -245,6 +264,19 @@ class _Kernel:
             terms.insert(0, str(constant))
         return f"{self.names[memref]}[{' + '.join(reversed(terms))}]"
 
+    def _vector(self, op: Operation, type: Any, memref: Value, indices: Sequence[Value], const: str = "") -> str:
+        """Neighbours in memory, which are aligned to the size of all of them together or are refused."""
+        size = type.nbytes
+        if op.get("alignment") is None or op.get("alignment") < size or size not in (2, 4, 8, 16):
+            raise DlirError(f"the CUDA backend moves vectors of up to 16 bytes that are aligned, not {type}", op.location)
+        return f"*({const}{c_type(type, op)}*)&{self._element(op, memref, indices)}"
+
+    def _position(self, op: Any) -> tuple[int, ...]:
+        position = op["static_position"]
+        if len(position) != 1 or position[0] < 0:
+            raise DlirError("the CUDA backend takes vectors apart at known places", op.location)
+        return position
+
     def _define(self, result: Value, text: str) -> None:
         assert isinstance(result.owner, Operation)
         ctype = c_type(result.type, result.owner)
@@ -257,6 +289,7 @@ class _Kernel:
         self.lines.append("  " * self.depth + text)
 
 
+_STORES = ("memref.store", "vector.store", "gpu.subgroup_mma_store_matrix")
 _BUILTIN = {
     "gpu.thread_id": "threadIdx",
     "gpu.block_id": "blockIdx",

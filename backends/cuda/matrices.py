@@ -53,8 +53,7 @@ def compute(op: Operation, operands: Sequence[str]) -> str:
     if op.attributes:
         raise DlirError("the CUDA backend multiplies matrices as they were loaded", op.location)
     dtype = _matrix(op, op.operands[0].type).dtype
-    name = "__half" if dtype is F16 else "__nv_bfloat16"
-    return f"dl_multiply<{name}>({', '.join(operands)})"
+    return f"dl_multiply_{dtype}({', '.join(operands)})"
 
 
 def constant_matrix(op: Operation, operands: Sequence[str]) -> str:
@@ -89,14 +88,17 @@ __device__ __forceinline__ V dl_splat(T value) {
 }
 """
 
-#: A lane's share of matrices; `g` and `t` are its place among the eight rows and four pairs of columns of PTX's fragments.
-MATRICES = """struct dl_factors {
+#: A lane's share of matrices.
+SHARES = """struct dl_factors {
   unsigned of[4];
 };
 struct dl_sums {
   float of[8];
 };
-__device__ __forceinline__ dl_sums dl_sums_of(float value) {
+"""
+
+#: Moving them; `g` and `t` are a lane's place among the eight rows and four pairs of columns of PTX's fragments.
+MATRICES = """__device__ __forceinline__ dl_sums dl_sums_of(float value) {
   return {{value, value, value, value, value, value, value, value}};
 }
 // Two 16-bit elements of a row of a left factor, or of a column of a right one, in each register.
@@ -113,75 +115,34 @@ __device__ __forceinline__ dl_factors dl_load_factors(const T* p, int stride) {
   }
   return found;
 }
+// PTX's ldmatrix: each lane gives a row of eight elements, eight lanes a matrix, and each register holds a pair of one matrix.
+template <bool transpose, class T>
+__device__ __forceinline__ dl_factors dl_ldmatrix(const T* row) {
+  dl_factors found;
 #if __CUDA_ARCH__ >= 750
+  const unsigned place = (unsigned)__cvta_generic_to_shared(row);
+  if (transpose)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(found.of[0]), "=r"(found.of[1]), "=r"(found.of[2]), "=r"(found.of[3]) : "r"(place) : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(found.of[0]), "=r"(found.of[1]), "=r"(found.of[2]), "=r"(found.of[3]) : "r"(place) : "memory");
+#else
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const T* first = (const T*)__shfl_sync(0xffffffffu, (unsigned long long)row, 8 * i + (transpose ? 2 * t : g), 32);
+    const T* second = (const T*)__shfl_sync(0xffffffffu, (unsigned long long)row, 8 * i + (transpose ? 2 * t + 1 : g), 32);
+    found.of[i] = dl_bits(first[transpose ? g : 2 * t]) | dl_bits(second[transpose ? g : 2 * t + 1]) << 16;
+  }
+#endif
+  return found;
+}
 template <bool is_right, bool transpose, class T>
 __device__ __forceinline__ dl_factors dl_load_shared(const T* p, int stride) {
   const int lane = threadIdx.x % 32;
   const int row = transpose ? lane / 16 * 8 + lane % 8 : lane % 16, column = transpose ? lane / 8 % 2 * 8 : lane / 16 * 8;
-  const unsigned place = (unsigned)__cvta_generic_to_shared(p + row * stride + column);
-  dl_factors found;
-  if (is_right == transpose)
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(found.of[0]), "=r"(found.of[1]), "=r"(found.of[2]), "=r"(found.of[3]) : "r"(place) : "memory");
-  else
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(found.of[0]), "=r"(found.of[1]), "=r"(found.of[2]), "=r"(found.of[3]) : "r"(place) : "memory");
-  return found;
-}
-#else
-#define dl_load_shared dl_load_factors
-#endif
-// Columns 8 * half .. 8 * half + 7 of the product, from what the lanes hold.
-template <class T>
-__device__ __forceinline__ void dl_multiply_half(const dl_factors& a, const dl_factors& b, dl_sums& c, int half) {
-  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-#pragma unroll
-  for (int pair = 0; pair < 8; pair++) {
-    const int from = pair % 4, i = pair / 4;
-    unsigned left[2], right[2];
-    left[0] = __shfl_sync(0xffffffffu, a.of[2 * i], 4 * g + from, 32);
-    left[1] = __shfl_sync(0xffffffffu, a.of[2 * i + 1], 4 * g + from, 32);
-    right[0] = __shfl_sync(0xffffffffu, b.of[2 * half + i], 8 * t + from, 32);
-    right[1] = __shfl_sync(0xffffffffu, b.of[2 * half + i], 8 * t + 4 + from, 32);
-#pragma unroll
-    for (int k = 0; k < 2; k++)
-#pragma unroll
-      for (int n = 0; n < 4; n++) {
-        float& sum = c.of[4 * half + n];
-        sum = fmaf(dl_float<T>(left[n / 2] >> 16 * k), dl_float<T>(right[n % 2] >> 16 * k), sum);
-      }
-  }
-}
-#define DL_MMA(shape, type, a, b, c)                                                                    \\
-  asm volatile("mma.sync.aligned." shape ".row.col.f32." type "." type ".f32 "                          \\
-               "{%0, %1, %2, %3}, {" a "}, {" b "}, {%0, %1, %2, %3};"                                  \\
-               : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3]) : c)
-template <class T>
-__device__ __forceinline__ dl_sums dl_multiply(const dl_factors& a, const dl_factors& b, dl_sums c) {
-#pragma unroll
-  for (int half = 0; half < 2; half++) {
-#if __CUDA_ARCH__ >= 750
-    float* sums = c.of + 4 * half;
-    const unsigned low = b.of[2 * half], high = b.of[2 * half + 1];
-#endif
-#if __CUDA_ARCH__ >= 800
-#define DL_ALL "r"(a.of[0]), "r"(a.of[1]), "r"(a.of[2]), "r"(a.of[3]), "r"(low), "r"(high)
-    if (dl_is_half<T>())
-      DL_MMA("m16n8k16", "f16", "%4, %5, %6, %7", "%8, %9", DL_ALL_ARGUMENTS);
-    else
-      DL_MMA("m16n8k16", "bf16", "%4, %5, %6, %7", "%8, %9", DL_ALL_ARGUMENTS);
-#elif __CUDA_ARCH__ >= 750
-    if (dl_is_half<T>()) {
-      DL_FIRST
-      DL_SECOND
-    } else {
-      dl_multiply_half<T>(a, b, c, half);
-    }
-#else
-    dl_multiply_half<T>(a, b, c, half);
-#endif
-  }
-  return c;
+  return dl_ldmatrix<is_right != transpose>(p + row * stride + column);
 }
 __device__ __forceinline__ void dl_store_sums(const dl_sums& sums, float* p, int stride) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
@@ -189,3 +150,54 @@ __device__ __forceinline__ void dl_store_sums(const dl_sums& sums, float* p, int
   for (int i = 0; i < 8; i++) p[(g + i % 4 / 2 * 8) * stride + i / 4 * 8 + 2 * t + i % 2] = sums.of[i];
 }
 """
+
+_SUMS = '"+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])'
+#: Two instructions take the halves of the depth, where there is none for the whole.
+_OLDER = f"""#elif __CUDA_ARCH__ >= 750
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {{%0, %1, %2, %3}}, {{%4, %5}}, {{%6}}, {{%0, %1, %2, %3}};"
+        : {_SUMS} : "r"(a.of[0]), "r"(a.of[1]), "r"(b.of[2 * half]));
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {{%0, %1, %2, %3}}, {{%4, %5}}, {{%6}}, {{%0, %1, %2, %3}};"
+        : {_SUMS} : "r"(a.of[2]), "r"(a.of[3]), "r"(b.of[2 * half + 1]));
+"""
+
+
+def _multiplication(ptx: str, ctype: str, as_short: str, as_float: str, older: str) -> str:
+    """What depends on the factors' element type."""
+    return f"""__device__ __forceinline__ unsigned dl_bits({ctype} value) {{ return (unsigned short){as_short}(value); }}
+__device__ __forceinline__ float dl_float_{ptx}(unsigned bits) {{ return {as_float}((short)bits)); }}
+// Columns 0 to 7 of the product, then 8 to 15.  Without the instruction each lane fetches its rows and columns from the others.
+__device__ __forceinline__ dl_sums dl_multiply_{ptx}(const dl_factors& a, const dl_factors& b, dl_sums sums) {{
+#pragma unroll
+  for (int half = 0; half < 2; half++) {{
+    float* c = sums.of + 4 * half;
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.{ptx}.{ptx}.f32 {{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, {{%8, %9}}, {{%0, %1, %2, %3}};"
+        : {_SUMS} : "r"(a.of[0]), "r"(a.of[1]), "r"(a.of[2]), "r"(a.of[3]), "r"(b.of[2 * half]), "r"(b.of[2 * half + 1]));
+{older}#else
+    const int lane = threadIdx.x % 32, row = lane / 4 * 4, column = lane % 4 * 8;
+#pragma unroll
+    for (int pair = 0; pair < 8; pair++) {{
+      const int i = pair / 4, from = pair % 4;
+      const unsigned upper = __shfl_sync(0xffffffffu, (int)a.of[2 * i], row + from, 32);
+      const unsigned lower = __shfl_sync(0xffffffffu, (int)a.of[2 * i + 1], row + from, 32);
+      const unsigned left = __shfl_sync(0xffffffffu, (int)b.of[2 * half + i], column + from, 32);
+      const unsigned right = __shfl_sync(0xffffffffu, (int)b.of[2 * half + i], column + 4 + from, 32);
+#pragma unroll
+      for (int k = 0; k < 32; k += 16) {{
+        c[0] = fmaf(dl_float_{ptx}(upper >> k), dl_float_{ptx}(left >> k), c[0]);
+        c[1] = fmaf(dl_float_{ptx}(upper >> k), dl_float_{ptx}(right >> k), c[1]);
+        c[2] = fmaf(dl_float_{ptx}(lower >> k), dl_float_{ptx}(left >> k), c[2]);
+        c[3] = fmaf(dl_float_{ptx}(lower >> k), dl_float_{ptx}(right >> k), c[3]);
+      }}
+    }}
+#endif
+  }}
+  return sums;
+}}
+"""
+
+
+HALF_PRODUCTS = _multiplication("f16", "__half", "__half_as_short", "__half2float(__short_as_half", _OLDER)
+BFLOAT_PRODUCTS = _multiplication(
+    "bf16", "__nv_bfloat16", "__bfloat16_as_short", "__bfloat162float(__short_as_bfloat16", ""
+)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from dlir.backends.cuda.matrices import BFLOAT_PRODUCTS, HALF_PRODUCTS, MATRICES, SHARES, VECTORS
+
 #: What each helper's definition begins with.
 _INLINE = "__device__ __forceinline__"
 
@@ -53,7 +55,16 @@ def prelude_for(text: str) -> str:
             parameters = "class T, class F" if "(F x)" in body else "class T"
             definitions.append(f"template <{parameters}>\n{_INLINE} {body}\n")
     headers = [f"#include <cuda_{kind}.h>\n" for kind, mark in _HEADERS.items() if mark in text]
-    return "".join(headers) + "".join(reversed(definitions))
+    blocks = [block for mark, block in _BLOCKS if mark in text]
+    return "".join([*headers, *blocks, *reversed(definitions)])
 
 
+#: Definitions that come as a whole, by what text that needs them holds; an element type's products before what loads them.
+_BLOCKS = (
+    ("dl_vector", VECTORS),
+    ("dl_sums", SHARES),
+    ("dl_multiply_f16", HALF_PRODUCTS),
+    ("dl_multiply_bf16", BFLOAT_PRODUCTS),
+    ("dl_sums", MATRICES),
+)
 _HEADERS = {"fp16": "__half", "bf16": "__nv_bfloat16"}

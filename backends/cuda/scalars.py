@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dlir.backends.cuda.matrices import compute, constant_matrix, matrix_type
 from dlir.ir.core import Operation
 from dlir.ir.errors import DlirError
-from dlir.ir.types import BF16, F16, F32, F64, I1, INDEX, FloatType, IntegerType, Type
+from dlir.ir.types import BF16, F16, F32, F64, I1, INDEX, FloatType, IntegerType, Type, VectorType
 
 _INTEGERS = {1: "bool", 8: "signed char", 16: "short", 32: "int", 64: "long long"}
 _UNSIGNED = {1: "bool", 8: "unsigned char", 16: "unsigned short", 32: "unsigned", 64: "unsigned long long"}
@@ -20,9 +21,17 @@ _FLOATS = {F16: "__half", BF16: "__nv_bfloat16", F32: "float", F64: "double"}
 
 
 def c_type(type: Any, op: Operation) -> str:
-    """The C type of a scalar; DlirError at `op` if kernels have none.  Signedness lies in the ops, as in ``arith``."""
+    """The C type of a scalar, a vector or a warp's matrix; DlirError at `op` if kernels have none.
+
+    Signedness lies in the ops, as in ``arith``.
+    """
     if type is INDEX:
         return "index_t"
+    if isinstance(type, VectorType) and type.rank == 1 and not type.scalable:
+        return f"dl_vector<{c_type(type.dtype, op)}, {type.shape[0]}>"
+    matrix = matrix_type(type, op)
+    if matrix is not None:
+        return matrix
     found = _INTEGERS.get(type.width) if isinstance(type, IntegerType) else _FLOATS.get(type)
     if found is None:
         raise DlirError(f"the CUDA backend has no type for {type}", op.location)
@@ -348,6 +357,9 @@ _TABLE: dict[str, _Emitter] = {
     "arith.extf": _extend_float,
     "arith.truncf": _truncate_float,
     "arith.bitcast": _bitcast,
+    "vector.broadcast": lambda op, operands: f"dl_splat<{c_type(_result(op), op)}>({operands[0]})",
+    "gpu.subgroup_mma_compute": compute,
+    "gpu.subgroup_mma_constant_matrix": constant_matrix,
     "math.absi": _integer("dl_abs({0})"),
     "math.absf": _function("fabs"),
     "math.roundeven": _function("rint"),

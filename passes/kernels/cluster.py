@@ -4,34 +4,45 @@ Every op starts as a cluster of its own.  Clusters are merged along producer-con
 where they read the same large value, whenever the result is still one kernel (`Shadow.plan`), nothing outside stands
 between them, and no costly op is computed far more often than before.  Views and constants belong to no cluster: every
 kernel makes those that it needs.
+
+What is asked of a cluster for each merge (its inputs, its results, who uses them) is kept with it, and that pointwise ops on
+one shape can be one kernel needs no plan: a long chain of them takes time in proportion to its length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from dlir.ir.core import Block, Operation, Value
 from dlir.passes.kernels.classify import is_free
 from dlir.passes.kernels.cost import recomputation
-from dlir.passes.kernels.legality import free_producers, is_fusible, outputs_of, sources
-from dlir.passes.kernels.plan import Unfit
+from dlir.passes.kernels.legality import free_producers, is_fusible, is_needed_outside, sources
+from dlir.passes.kernels.nested import rows_in_order
+from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.shadow import Shadow
 
 
 @dataclass(eq=False)
 class Cluster:
-    """Ops that become one kernel, by their position in the block."""
+    """Ops that become one kernel, by their position in the block.
 
-    ops: dict[int, Operation] = field(default_factory=dict)
+    `inputs` are read from outside, `viewed` are those of them, or results of its own, that it sees through a view;
+    `outputs` are used outside, by `users`.  `shape` is the one on which all ops are pointwise, None if they are not.
+    A fixed cluster takes no more ops.
+    """
 
-    @property
-    def first(self) -> int:
-        return min(self.ops)
-
-    @property
-    def last(self) -> int:
-        return max(self.ops)
+    ops: dict[int, Operation]
+    first: int
+    last: int
+    inputs: dict[Value, None]
+    viewed: dict[Value, None]
+    outputs: dict[Value, None]
+    users: dict[Operation, None]
+    shape: tuple[int, ...] | None
+    is_fixed: bool = False
+    #: Changes when ops are added.
+    version: int = 0
 
     def ordered(self) -> list[Operation]:
         """The ops in program order."""
@@ -41,18 +52,20 @@ class Cluster:
 class Clustering:
     """The clusters of one block."""
 
-    def __init__(self, block: Block, max_ops: int, max_buffers: int) -> None:
+    def __init__(self, block: Block, max_ops: int, max_buffers: int, most_in_order: int = 0) -> None:
         self.max_ops = max_ops
         self.max_buffers = max_buffers
+        #: Elements that one work item may go over, where a kernel has no more than that one.
+        self.most_in_order = most_in_order
         self.position = {op: number for number, op in enumerate(block.ops)}
         fusible = [op for op in block.ops if is_fusible(op)]
         self.shadow = Shadow(fusible)
         self.cluster_of: dict[Operation, Cluster] = {}
         for op in fusible:
             if not is_free(op) or _is_needed_as_such(op):
-                self.cluster_of[op] = Cluster({self.position[op]: op})
-        #: Pairs that were refused and have not changed since.
-        self.refused: dict[tuple[Cluster, Cluster], None] = {}
+                self.cluster_of[op] = self._single(op)
+        #: Pairs that were refused, with their versions then.
+        self.refused: dict[tuple[Cluster, Cluster], tuple[int, int]] = {}
 
     def clusters(self) -> list[Cluster]:
         """All clusters, in the order of their first ops."""
@@ -65,6 +78,21 @@ class Clustering:
         while self._merge_chains() or self._merge_siblings():
             pass
 
+    def _single(self, op: Operation) -> Cluster:
+        position = self.position[op]
+        inputs: dict[Value, None] = {}
+        viewed: dict[Value, None] = {}
+        for operand in op.operands:
+            found = dict.fromkeys(sources(operand))
+            inputs.update(found)
+            if operand not in found:
+                viewed.update(found)
+        outputs = {value: None for value in op.results if is_needed_outside(value, lambda other: other is op)}
+        users = {user: None for user in self._users_of(op.results) if user is not op}
+        return Cluster({position: op}, position, position, inputs, viewed, outputs, users, self.shadow.pointwise(op))
+
+    # ------------------------------------------------------------ which to merge
+
     def _merge_chains(self) -> bool:
         """Merge what computes a value with what uses it, wherever that is possible; whether anything was merged."""
         changed = False
@@ -75,27 +103,22 @@ class Clustering:
 
     def _merge_siblings(self) -> bool:
         """Merge clusters that read the same large value, which is then read once; whether anything was merged."""
-        readers: dict[Value, dict[Operation, None]] = {}
-        for op in self.cluster_of:
-            for value in inputs_of([op], free_producers([op])):
-                readers.setdefault(value, {})[op] = None
         changed = False
-        for value, ops in readers.items():
+        for value, ops in self.readers().items():
             first, *others = ops
             for other in others:
                 one, two = self.cluster_of[first], self.cluster_of[other]
-                if one is not two and self._is_large_in(value, one, two):
+                if one is not two and _is_large_in(value, one, two):
                     changed |= self._try_merge(one, two, siblings=True)
         return changed
 
-    def _is_large_in(self, value: Value, *clusters: Cluster) -> bool:
-        """Whether `value` is at least half as large as anything that one of the clusters reads or writes."""
-        for cluster in clusters:
-            ops = cluster.ordered()
-            buffers = [*inputs_of(ops, dict.fromkeys([*free_producers(ops), *ops])), *outputs_of(ops)]
-            if 2 * value.type.nbytes < max(other.type.nbytes for other in buffers):
-                return False
-        return True
+    def readers(self) -> dict[Value, list[Operation]]:
+        """For each value, an op of each cluster that reads it, through views or not."""
+        found: dict[Value, list[Operation]] = {}
+        for cluster in self.clusters():
+            for value in cluster.inputs:
+                found.setdefault(value, []).append(cluster.ops[cluster.first])
+        return found
 
     def _producers(self, op: Operation) -> Iterator[Cluster]:
         """The clusters whose results `op` uses, in the order of its operands."""
@@ -105,37 +128,88 @@ class Clustering:
                 if definition in self.cluster_of:
                     yield self.cluster_of[definition]
 
+    # ------------------------------------------------------------ merging
+
     def _try_merge(self, producer: Cluster, consumer: Cluster, siblings: bool = False) -> bool:
-        if producer is consumer or (producer, consumer) in self.refused:
+        if producer is consumer or producer.is_fixed or consumer.is_fixed:
             return False
-        merged = Cluster({**producer.ops, **consumer.ops})
-        is_cyclic = self._is_apart(producer, consumer) or (siblings and self._is_apart(consumer, producer))
-        if is_cyclic or len(merged.ops) > self.max_ops or not self._is_kernel(merged):
-            self.refused[producer, consumer] = None
+        versions = producer.version, consumer.version
+        if self.refused.get((producer, consumer)) == versions:
             return False
-        for op in merged.ops.values():
-            self.cluster_of[op] = merged
+        is_cyclic = self.is_apart(producer, consumer) or (siblings and self.is_apart(consumer, producer))
+        if is_cyclic or len(producer.ops) + len(consumer.ops) > self.max_ops or not self._is_kernel(producer, consumer):
+            self.refused[producer, consumer] = versions
+            return False
+        self.merge(producer, consumer)
         return True
 
-    def _is_kernel(self, cluster: Cluster) -> bool:
-        """Whether the ops of `cluster` can be one kernel and lose nothing by it."""
-        ops = cluster.ordered()
-        inside = dict.fromkeys([*free_producers(ops), *ops])
-        outputs = outputs_of(ops)
-        if len(inputs_of(ops, inside)) + len(outputs) > self.max_buffers:
+    def _is_kernel(self, one: Cluster, two: Cluster) -> bool:
+        """Whether two clusters can be one kernel and lose nothing by it."""
+        inputs, outputs = self._buffers(one, two)
+        if len(inputs) + len(outputs) > self.max_buffers:
             return False
+        if self._pointwise_together(one, two) is not None:
+            return True
         try:
-            plan = self.shadow.plan(inside, outputs)
+            plan = self.plan([*one.ops.values(), *two.ops.values()], outputs)
         except Unfit:
             return False
-        return recomputation(plan) is None
+        return recomputation(plan) is None and rows_in_order(plan) <= self.most_in_order
 
-    def _is_apart(self, producer: Cluster, consumer: Cluster) -> bool:
+    def plan(self, ops: Sequence[Operation], outputs: Sequence[Value], parts: bool = False) -> Plan:
+        """The plan of one kernel of these ops; Unfit if there is none."""
+        ordered = sorted(ops, key=self.position.__getitem__)
+        members = dict.fromkeys(ordered)
+        results = [value for op in ordered for value in op.results if value in dict.fromkeys(outputs)]
+        return self.shadow.plan(dict.fromkeys([*free_producers(ordered), *members]), results, parts)
+
+    def _buffers(self, *clusters: Cluster) -> tuple[list[Value], list[Value]]:
+        """What clusters read and write as one."""
+
+        def is_member(op: Operation | None) -> bool:
+            return op is not None and self.cluster_of.get(op) in clusters
+
+        inputs = {value: None for found in clusters for value in found.inputs if not is_member(value.defining_op)}
+        outputs = [value for found in clusters for value in found.outputs if is_needed_outside(value, is_member)]
+        return list(inputs), outputs
+
+    def _pointwise_together(self, one: Cluster, two: Cluster) -> tuple[int, ...] | None:
+        """The shape on which all ops of both are pointwise; None if they are not, or if one sees the other in a view."""
+        if one.shape is None or one.shape != two.shape:
+            return None
+        for value in (*one.viewed, *two.viewed):
+            definition = value.defining_op
+            if definition is not None and self.cluster_of.get(definition) in (one, two):
+                return None
+        return one.shape
+
+    def merge(self, one: Cluster, two: Cluster) -> Cluster:
+        """Make two clusters one: the larger takes the ops of the other."""
+        inputs, outputs = self._buffers(one, two)
+        shape = self._pointwise_together(one, two)
+        large, small = (one, two) if len(one.ops) >= len(two.ops) else (two, one)
+        large.ops.update(small.ops)
+        for op in small.ops.values():
+            self.cluster_of[op] = large
+        large.first, large.last = min(large.first, small.first), max(large.last, small.last)
+        large.inputs, large.outputs, large.shape = dict.fromkeys(inputs), dict.fromkeys(outputs), shape
+        large.viewed.update(small.viewed)
+        large.users.update(small.users)
+        for op in [op for op in large.users if self.cluster_of.get(op) is large]:
+            del large.users[op]
+        large.version += small.version + 1
+        return large
+
+    # ------------------------------------------------------------ who needs whom
+
+    def is_apart(self, producer: Cluster, consumer: Cluster) -> bool:
         """Whether something outside needs the producer and is needed by the consumer: merged, they would need each other."""
         waiting = [user for user in self.users(producer) if user is not consumer]
         seen: dict[object, None] = dict.fromkeys(waiting)
         while waiting:
             here = waiting.pop()
+            if self.first(here) > consumer.last:
+                continue  # what the consumer needs stands before it
             for user in self.users(here):
                 if user is consumer:
                     return True
@@ -144,20 +218,36 @@ class Clustering:
                     waiting.append(user)
         return False
 
+    def first(self, node: Cluster | Operation) -> int:
+        """The position of a node, or of its first op."""
+        return node.first if isinstance(node, Cluster) else self.position[node]
+
+    def nodes(self) -> list[Cluster | Operation]:
+        """The clusters, then the ops that are in none; without views, which each kernel makes for itself."""
+        others = [op for op in self.position if op not in self.cluster_of and not (is_fusible(op) and is_free(op))]
+        return [*self.clusters(), *others]
+
+    def users_of_value(self, value: Value) -> list[Cluster | Operation]:
+        """The clusters, and the ops in no cluster, that use `value` or a view of it."""
+        return list(dict.fromkeys(self.cluster_of.get(op, op) for op in self._users_of([value])))
+
     def users(self, node: Cluster | Operation) -> list[Cluster | Operation]:
         """The clusters, and the ops in no cluster, that use what `node` computes; views are seen through."""
-        found: dict[Cluster | Operation, None] = {}
-        ops = list(node.ops.values()) if isinstance(node, Cluster) else [node]
-        waiting = [user for op in ops for value in op.results for user in value.users]
+        ops = node.users if isinstance(node, Cluster) else self._users_of(node.results)
+        found = dict.fromkeys(self.cluster_of.get(op, op) for op in ops)
+        found.pop(node, None)
+        return list(found)
+
+    def _users_of(self, values: Sequence[Value]) -> list[Operation]:
+        """The ops of the block that use `values`; those that a view hands them on to, too."""
+        found: dict[Operation, None] = {}
+        waiting = [user for value in values for user in value.users]
         while waiting:
             user = self._in_block(waiting.pop())
             if user is None:
                 continue
             is_view = is_fusible(user) and is_free(user)
-            if user in self.cluster_of:
-                if self.cluster_of[user] is not node:
-                    found[self.cluster_of[user]] = None
-            elif not is_view:
+            if not is_view or _is_needed_as_such(user):
                 found[user] = None
             if is_view:
                 waiting += [other for value in user.results for other in value.users]
@@ -169,6 +259,12 @@ class Clustering:
         while here is not None and here not in self.position:
             here = here.parent_op
         return here
+
+
+def _is_large_in(value: Value, *clusters: Cluster) -> bool:
+    """Whether `value` is at least half as large as anything that one of the clusters reads or writes."""
+    sizes = [max(other.type.nbytes for other in (*found.inputs, *found.outputs)) for found in clusters]
+    return all(2 * value.type.nbytes >= size for size in sizes)
 
 
 def _is_needed_as_such(op: Operation) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.decompose import Decomposed
@@ -91,19 +91,21 @@ def program_order(ops: dict[Operation, None]) -> list[Operation]:
 def outputs_of(ops: Sequence[Operation]) -> list[Value]:
     """The results of `ops` that others need, in order; views are seen through."""
     members = dict.fromkeys(ops)
-    return [value for op in ops for value in op.results if _is_needed_outside(value, members)]
+    return [value for op in ops for value in op.results if is_needed_outside(value, members.__contains__)]
 
 
-def _is_needed_outside(value: Value, members: dict[Operation, None]) -> bool:
+def is_needed_outside(value: Value, is_member: Callable[[Operation], bool]) -> bool:
+    """Whether something uses `value`, through views or not, that is none of the ops for which `is_member` holds."""
     waiting = [value]
     while waiting:
         here = waiting.pop()
         # The result of a view that is computed here is at hand; other kernels still see through the view, to `value`.
-        computed_here = here is not value and here.defining_op in members
+        definition = here.defining_op
+        computed_here = here is not value and definition is not None and is_member(definition)
         for user in here.users:
             if is_fusible(user) and is_free(user):
                 waiting += user.results
-            elif user not in members and not (computed_here and not is_fusible(user)):
+            elif not is_member(user) and not (computed_here and not is_fusible(user)):
                 return True
     return False
 

@@ -6,6 +6,7 @@ A kernel has one of these forms:
 - *window*: the same, and each point reduces over a window of its own;
 - *row*: reductions that all belong to the same rows.  A row is a work item: its reductions are computed first, each over its
   own loop, and the results after them, reading the row again;
+- *nested*: a reduction of all rows of such a form, one after another, to one number;
 - *scan*: running totals along one dimension of the results, which runs in order, with pointwise ops before and after;
 - *contraction*: one contraction, with pointwise ops on its result;
 - *attention*: one attention, with pointwise ops on its result;
@@ -59,6 +60,8 @@ class Plan:
     row_index: dict[Primitive, Index] = field(default_factory=dict)
     #: The contraction, window op, scan or attention, for those forms.
     anchor: Any = None
+    #: For the form "nested": the rows that the anchor reduces.
+    inner: Plan | None = None
     #: For the form "parts": the numbers of a part's results, and its plan.
     parts: list[tuple[list[int], Plan]] = field(default_factory=list)
     #: Of the results.

@@ -25,10 +25,10 @@ from dlir.passes.kernels.plan import Loop, points
 def emit_rows(kernel: Kernel) -> None:
     """One work item for each row."""
     rows = kernel.plan.rows
-    kernel.emitter.items(math.prod(rows), lambda item: _Row(kernel, list(delinearize(item, rows))).emit())
+    kernel.emitter.items(math.prod(rows), lambda item: Row(kernel, list(delinearize(item, rows))).emit())
 
 
-class _Row:
+class Row:
     """Emits one row, whose dimensions have the values `row`."""
 
     def __init__(self, kernel: Kernel, row: Sequence[AffineExpr]) -> None:

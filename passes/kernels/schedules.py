@@ -15,6 +15,8 @@ from dlir.passes.kernels.direct import emit_direct
 from dlir.passes.kernels.flat import emit_blocks, emit_flat, emit_nest, emit_runs
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.lanes import emit_lanes
+from dlir.passes.kernels.mma_cuda import emit_mma_tiles
+from dlir.passes.kernels.nested import emit_nested
 from dlir.passes.kernels.parts import SEPARATOR, emit_parts, kernels_of_parts, split_tile
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.rows import emit_rows
@@ -60,6 +62,7 @@ SCHEDULES: dict[str, Schedule] = {
         True,
     ),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
+    "nested": Schedule(emit_nested, ("nested",), "one item, which goes over the rows in order"),
     "rows": Schedule(emit_lanes, ("row",), "an item for a run of rows side by side in memory", ("rows",), True),
     "scan": Schedule(emit_scan, ("scan",), "an item for each run of totals, or for so many of them", ("runs",)),
     "contraction": Schedule(
@@ -99,6 +102,13 @@ SCHEDULES: dict[str, Schedule] = {
         ("rows", "columns", "depth"),
         True,
     ),
+    "mma-tile": Schedule(
+        emit_mma_tiles,
+        ("contraction",),
+        "tiles by warps on the tensor cores of a GPU, for factors of f16 or bf16",
+        ("rows", "columns", "depth"),
+        True,
+    ),
 }
 
 
@@ -135,4 +145,4 @@ def default_schedule(plan: Plan) -> str:
     """The schedule of a kernel that states none."""
     if plan.form == "attention":
         return "attention-blocks"
-    return plan.form if plan.form in ("row", "scan") else "nest"
+    return plan.form if plan.form in ("row", "scan", "nested") else "nest"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from dlir.ir.core import Block, Operation, Value
 from dlir.ir.dialects.kernel import Yield
+from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.traversal import Mapping, clone
+from dlir.passes.kernels.classify import FusionClass, facts, is_free
 from dlir.passes.kernels.expand import expand, expandable
 from dlir.passes.kernels.plan import Plan
 from dlir.passes.kernels.planner import plan_kernel
@@ -32,6 +34,9 @@ class Shadow:
         self._ending = self.block.append(Yield.create(*[mapping.value(value) for value in results]))
         self._number = {value: number for number, value in enumerate(results)}
         self._expand()
+        self._copies: dict[Operation, list[Operation]] = {}
+        for copy, op in self.origin.items():
+            self._copies.setdefault(op, []).append(copy)
 
     def _expand(self) -> None:
         waiting = expandable(self.block.ops)
@@ -46,11 +51,37 @@ class Shadow:
         """What stands for a result of one of the ops."""
         return self._ending.operands[self._number[value]]
 
-    def primitives(self, ops: Iterable[Operation]) -> list[Operation]:
-        """The primitives that stand for `ops`."""
-        wanted = dict.fromkeys(ops)
-        return [copy for copy, origin in self.origin.items() if origin in wanted]
+    def plan(self, ops: dict[Operation, None], outputs: Sequence[Value], parts: bool = False) -> Plan:
+        """The plan of one kernel that computes `outputs` with `ops`, perhaps in several parts; Unfit if there is none."""
+        return plan_kernel([self.value(value) for value in outputs], lambda op: self.origin.get(op) in ops, parts)
 
-    def plan(self, ops: dict[Operation, None], outputs: Sequence[Value]) -> Plan:
-        """The plan of one kernel that computes `outputs` with `ops`; Unfit if there is none."""
-        return plan_kernel([self.value(value) for value in outputs], lambda op: self.origin.get(op) in ops)
+    def copies(self, op: Operation) -> list[Operation]:
+        """The primitives, and attentions, that stand for `op`."""
+        return self._copies.get(op, [])
+
+    def pointwise(self, op: Operation) -> tuple[int, ...] | None:
+        """The shape of the results of `op` if each element is computed from those at the same place; else None."""
+        shape = op.results[0].shape
+        for copy in self._copies.get(op, ()):
+            if not copy.operands or (isinstance(copy, Primitive) and is_free(copy) and not _reads(copy)):
+                continue
+            if not isinstance(copy, Primitive) or not _is_pointwise(copy, shape):
+                return None
+        return shape
+
+
+def _is_pointwise(op: Primitive, shape: tuple[int, ...]) -> bool:
+    found = facts(op)
+    is_elementwise = found.fusion_class is FusionClass.ELEMENTWISE and found.space.parallel == shape
+    return is_elementwise and all(affine is None for _, affine in found.reads)
+
+
+def _reads(op: Operation) -> bool:
+    """Whether a view shows something other than a constant."""
+    waiting = list(op.operands)
+    while waiting:
+        definition = waiting.pop().defining_op
+        if definition is None or not is_free(definition):
+            return True
+        waiting += definition.operands
+    return False

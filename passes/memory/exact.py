@@ -66,8 +66,8 @@ class Problem:
 
     @property
     def wall(self) -> int:
-        """In ranks, for each wall: a buffer that fills a gap up to the wall goes before others."""
-        return len(self.size) // 8
+        """What a wall counts in ranks: a buffer that fills a gap up to its walls goes before all others."""
+        return len(self.size)
 
     def fullness(self) -> list[int]:
         """The sizes of all buffers in each section."""
@@ -132,7 +132,7 @@ def _luby() -> Iterator[int]:
 
 
 def _ranks(problem: Problem) -> Iterator[list[int]]:
-    """Orders of preference among buffers of one ground: by fullness of its sections, length and size, later with noise."""
+    """Orders of preference among buffers of one ground: by fullness of its sections, length and size; then with noise."""
     count = len(problem.size)
     full = problem.fullness()
     total = [max(full[problem.first[i] : problem.last[i] + 1]) for i in range(count)]
@@ -142,7 +142,7 @@ def _ranks(problem: Problem) -> Iterator[list[int]]:
     chance = random.Random(0)
     number = 0
     while True:
-        noise = 0.0 if number < len(keys) else 0.3
+        noise = 0.0 if number < len(keys) else (0.3, 1.0)[number // len(keys) % 2]
         scaled = []
         for values in keys[number % len(keys)]:
             share = 0.0 if values is total else noise

@@ -3,7 +3,8 @@
 This is dynamic storage allocation (offline, weighted): NP-hard, and solved well in practice by placing the buffers one
 by one in a few different orders, each at the lowest (first fit) or the tightest (best fit) gap among the placed buffers
 whose lifetimes meet its own (Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020).
-The search ends early at the lower bound; else the best order is perturbed for a while.
+The search ends early at the lower bound; else an exact search looks for a packing there and, if there is none or it takes
+too long, for one at heights between (:mod:`dlir.passes.memory.ladder`), and the best order is perturbed for a while.
 
 *Hosts* are buffers outside the arena that are free for a while, such as a result's before the result is first written:
 a buffer that fits may live there, at offset 0, and costs nothing.
@@ -17,12 +18,17 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dlir.passes.memory.exact import MOST_BUFFERS
+from dlir.passes.memory.ladder import descend
+
 #: Arena offsets are multiples of this many bytes: a cache line, and the widest vector.
 ALIGNMENT = 64
 #: How long to search by default: about a second, if the lower bound is not reached before.
 EFFORT = 4_000_000
 #: Packings tried whatever the effort.
 LEAST_TRIALS = 4
+#: What a node of the exact search costs in visits.
+NODE_COST = 20
 #: The search ends after this many trials in a row that found nothing better, or at this share of the lower bound.
 PATIENCE = 1000
 GOOD_ENOUGH = 1.001
@@ -110,12 +116,14 @@ def _hosted_at_most(items: Sequence[Lifetime], live: list[int], alignment: int) 
     return min(sum(largest.values()), sum(hostable[: len(largest)]))
 
 
-def pack(items: Sequence[Lifetime], alignment: int = ALIGNMENT, effort: int = EFFORT) -> Packing:
-    """The best packing found.
+def pack(
+    items: Sequence[Lifetime], alignment: int = ALIGNMENT, effort: int = EFFORT, target: int | None = None
+) -> Packing:
+    """The best packing found, or the first one that needs at most `target` bytes.
 
     `effort` bounds the search, in visits of a neighbour (about 5 million a second); a few orders are tried in any case.
     """
-    search = _Search(items, alignment)
+    search = _Search(items, alignment, target)
     trials = ((order, policy) for order in _orders(items, search.neighbours) for policy in search.policies)
     best = search.place(*next(trials))
     for number, (order, policy) in enumerate(trials, 1):
@@ -124,7 +132,7 @@ def pack(items: Sequence[Lifetime], alignment: int = ALIGNMENT, effort: int = EF
         trial = search.place(order, policy)
         if trial.height < best.height:
             best = trial
-    best = search.refine(best, effort)
+    best = search.refine(search.descend(best, effort), effort)
     return Packing(best.offsets, best.hosts, best.height, search.bound)
 
 
@@ -151,10 +159,11 @@ class _Trial:
 class _Search:
     """Places buffers in given orders."""
 
-    def __init__(self, items: Sequence[Lifetime], alignment: int) -> None:
+    def __init__(self, items: Sequence[Lifetime], alignment: int, target: int | None) -> None:
         self.items = items
         self.alignment = alignment
         self.bound = lower_bound(items, alignment)
+        self.goal = GOOD_ENOUGH * self.bound if target is None else max(self.bound, target)
         self.neighbours = _neighbours(items)
         #: What it costs to place all buffers once: looking at a buffer is like visiting ten neighbours.
         self.cost = sum(map(len, self.neighbours)) + 10 * len(items)
@@ -164,7 +173,7 @@ class _Search:
 
     def is_good(self, trial: _Trial) -> bool:
         """Whether it is no use to look for a better packing."""
-        return trial.height <= GOOD_ENOUGH * self.bound
+        return trial.height <= self.goal
 
     def place(self, order: list[int], policy: _Policy) -> _Trial:
         """Place all buffers in this order."""
@@ -209,6 +218,24 @@ class _Search:
             if end > top:
                 top = -(-end // alignment) * alignment
         return top if chosen < 0 else chosen
+
+    def descend(self, best: _Trial, effort: int) -> _Trial:
+        """Search exactly for the buffers that `best` has put into the arena, with most of what is left of the effort."""
+        inside = [i for i, item in enumerate(self.items) if best.hosts[i] is None and item.size]
+        nodes = (effort - self.spent) * 3 // 4 // NODE_COST
+        if self.is_good(best) or nodes < 1 or len(inside) > MOST_BUFFERS:
+            return best
+        spans = [(self.items[i].size, self.items[i].first, self.items[i].last) for i in inside]
+        found = descend(spans, best.height, self.alignment, nodes, int(self.goal))
+        self.spent += found.nodes * NODE_COST
+        if found.height >= best.height:
+            return best
+        offsets = list(best.offsets)
+        for i, offset in zip(inside, found.offsets, strict=True):
+            offsets[i] = offset
+        # A turn for each buffer in which it finds its place free.
+        order = sorted(best.order, key=lambda i: offsets[i])
+        return _Trial(order, best.policy, offsets, best.hosts, found.height)
 
     def refine(self, best: _Trial, effort: int) -> _Trial:
         """Iterated greedy: move a buffer that reaches the top to an earlier turn, and keep what is not worse."""

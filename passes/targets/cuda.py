@@ -5,6 +5,7 @@ from __future__ import annotations
 from dlir.passes.kernels import attention_cuda
 from dlir.passes.kernels.choose_cuda import MULTIPROCESSORS
 from dlir.passes.kernels.contraction_cuda import tile_for
+from dlir.passes.kernels.mma_cuda import mma_tile_for, suits_tensor_cores
 from dlir.passes.kernels.parts import SEPARATOR
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.roles import roles_of
@@ -16,10 +17,13 @@ def choose(plan: Plan) -> tuple[str, tuple[int, ...]]:
         if any(part.form != "flat" for _, part in plan.parts):
             raise Unfit("only pointwise parts can share a GPU's threads")
         return SEPARATOR.join(part.form for _, part in plan.parts), ()
-    if plan.form in ("row", "flat", "scan"):
+    if plan.form in ("row", "flat", "scan", "nested"):
         return plan.form, ()
     if plan.form == "attention":
         return "attention-blocks", attention_cuda.tile_for(plan)
     roles = roles_of(plan, lambda op: True) if plan.form == "contraction" else None
+    if roles is not None and plan.anchor is not None and suits_tensor_cores(plan.anchor):
+        tile = mma_tile_for(roles, MULTIPROCESSORS)
+        return ("mma-tile", tile) if tile else ("element", ())
     tile = tile_for(roles, MULTIPROCESSORS) if roles is not None else ()
     return ("block-tile", tile) if tile else ("element", ())

@@ -5,14 +5,17 @@ import pytest
 
 from dlir.backends.compiler import compile_module
 from dlir.backends.ref.reference import Reference
+from dlir.backends.registry import find_backend
 from dlir.ir.attributes import DenseResourceAttr
 from dlir.ir.builder import at_end
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.errors import DlirError
 from dlir.ir.ops import func, nd, state
 from dlir.ir.traversal import clone
 from dlir.ir.types import TensorType, dtype_from_numpy
+from dlir.passes.kernels import direct
 from dlir.passes.manager import PassManager
 
 SCHEDULED = "layout{vector-bytes=32},hoist-constants,fuse,schedule{vector-bytes=32}"
@@ -173,3 +176,76 @@ def test_few_or_no_rows(shape):
     rng = np.random.default_rng(0)
     x, w = integers(rng, *shape), integers(rng, 16, 3, 3, 3)
     agree(*make(lambda x, w: nd.relu(nd.conv(x, w, padding=(0, 1))), x, w), x)
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_registers_of_any_size(vector_bytes):
+    x, *weights = arrays()
+    module, store = make(network, x, *weights)
+    size = f"{{vector-bytes={vector_bytes}}}"
+    rest = "bufferize,plan-memory,lower-kernels,map{threshold=0}"
+    lowered = passed(module, f"layout{size},hoist-constants,fuse,schedule{size},{rest}")
+    (want,) = Reference(module, store).run("main", [x])
+    np.testing.assert_array_equal(Reference(lowered, store).run("main", [x])[0], want)
+    np.testing.assert_array_equal(find_backend("cpu").load(lowered, "main", store)(x)[0], want)
+    for op in lowered.walk():
+        if op.name == "scf.for" and len(op.results) > 1:
+            assert len(op.results) < {16: 32, 32: 16, 64: 32}[vector_bytes]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 5, 8, 12, 36, 100])
+def test_tiles_of_any_height(rows):
+    """Parts of a line of 6, whole lines, several images, and more than there are; some of a halo, some of none."""
+    x, *weights = arrays()
+    module, store = make(network, x, *weights)
+    scheduled = passed(module, SCHEDULED)
+    regions = [op for op in scheduled.walk() if isinstance(op, KernelRegion) and op["schedule"] == "direct"]
+    for region in regions:
+        region.set("tile", (rows, *region["tile"][1:]))
+    lowered = passed(scheduled, "bufferize,plan-memory,lower-kernels,map{threshold=0}")
+    (want,) = Reference(module, store).run("main", [x])
+    np.testing.assert_array_equal(find_backend("cpu").load(lowered, "main", store)(x)[0], want)
+
+
+def test_many_small_blocks_and_groups(monkeypatch):
+    monkeypatch.setattr(direct, "ITEMS", 1000)
+    monkeypatch.setattr(direct, "LEAST_ROWS", 1)
+    x, *weights = arrays()
+    agree(*make(network, x, *weights), x)
+    monkeypatch.setattr(direct, "ITEMS", 1)
+    agree(*make(network, x, *weights), x)
+
+
+def test_half_precision_is_summed_in_single():
+    rng = np.random.default_rng(0)
+    x, w = integers(rng, 2, 16, 9, 9, dtype=np.float16), integers(rng, 16, 16, 3, 3, dtype=np.float16)
+    agree(*make(lambda x, w: nd.conv(x, w, padding=(1, 1)), x, w), x)
+
+
+@pytest.mark.parametrize(
+    ("tile", "message"),
+    [
+        ((6, 32, 8), "must be those of a panel, 16, not 32"),
+        ((6, 16, 5), "no multiple of 5 lanes"),
+        ((6, 16), "must be 3 integers"),
+    ],
+)
+def test_a_tile_that_does_not_fit_is_an_error_of_the_text(tile, message):
+    rng = np.random.default_rng(0)
+    module, _ = make(lambda x, w: nd.matmul(x, w), integers(rng, 32, 40), integers(rng, 40, 16))
+    scheduled = passed(module, SCHEDULED)
+    (region,) = [op for op in scheduled.walk() if isinstance(op, KernelRegion) and op["schedule"] == "direct"]
+    region.set("tile", tile)
+    with pytest.raises(DlirError, match=message):
+        passed(scheduled, "bufferize,lower-kernels")
+
+
+def test_what_is_not_packed_cannot_be_read_in_place():
+    x = np.zeros((20, 20), np.float32)
+    module, _ = make(lambda x: nd.matmul(x, x, transpose_b=True), x)
+    fused = passed(module, "fuse")
+    (region,) = [op for op in fused.walk() if isinstance(op, KernelRegion)]
+    region.set("schedule", "direct")
+    region.set("tile", (4, 16, 8))
+    with pytest.raises(DlirError, match="no operand is packed in panels of columns"):
+        passed(fused, "bufferize,lower-kernels")

@@ -1,0 +1,179 @@
+"""Merging kernels that have nothing to do with one another: one launch instead of many.
+
+Two kinds are merged: pointwise kernels that write little, such as the updates of all parameters, and on a CPU contractions
+that read the same array, whose items together keep all threads busy.  Kernels that wait for each other's values stay apart,
+and so do those whose merging would make more values live at one time.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+
+from dlir.ir.core import Operation
+from dlir.ir.dialects.nd.base import Primitive
+from dlir.passes.kernels.classify import FusionClass, facts, fusion_class
+from dlir.passes.kernels.cluster import Cluster, Clustering
+from dlir.passes.kernels.cost import recomputation
+from dlir.passes.kernels.plan import Unfit
+
+#: Bytes that a kernel may write to be worth merging with others: a launch is nothing beside writing more.
+LITTLE = 16 << 20
+#: Times as many ops and buffers as other kernels may have.
+WIDER = 4
+#: Contractions in one kernel at most.
+CONTRACTIONS = 4
+
+Node = Cluster | Operation
+
+
+def merge_pointwise(clustering: Clustering) -> int:
+    """Merge independent pointwise kernels; how many fewer there are."""
+    candidates = [found for found in clustering.clusters() if _is_pointwise(clustering, found) and _writes_little(found)]
+    return _merge_groups(clustering, candidates, len(candidates))
+
+
+def merge_contractions(clustering: Clustering) -> int:
+    """Merge independent contractions that read the same array; how many fewer there are."""
+    merged = 0
+    for ops in clustering.readers().values():
+        readers = dict.fromkeys(clustering.cluster_of[op] for op in ops)
+        candidates = [found for found in readers if _is_contraction(clustering, found)]
+        if len(candidates) > 1:
+            merged += _merge_groups(clustering, candidates, CONTRACTIONS)
+    return merged
+
+
+def _is_pointwise(clustering: Clustering, cluster: Cluster) -> bool:
+    copies = [copy for op in cluster.ops.values() for copy in clustering.shadow.copies(op)]
+    return not cluster.is_fixed and all(isinstance(c, Primitive) and facts(c).space.monoid is None for c in copies)
+
+
+def _writes_little(cluster: Cluster) -> bool:
+    return sum(value.type.nbytes for value in cluster.outputs) <= LITTLE
+
+
+def _is_contraction(clustering: Clustering, cluster: Cluster) -> bool:
+    copies = [copy for op in cluster.ops.values() for copy in clustering.shadow.copies(op)]
+    return not cluster.is_fixed and any(fusion_class(copy) is FusionClass.CONTRACTION for copy in copies)
+
+
+def _merge_groups(clustering: Clustering, candidates: Sequence[Cluster], most: int) -> int:
+    """Merge independent ones of `candidates`, at most `most` of them into one; how many fewer there are."""
+    merged = 0
+    while len(candidates) > 1:
+        group, candidates = _independent(clustering, candidates, most)
+        merged += _merge_if_worth(clustering, group)
+    return merged
+
+
+def _independent(
+    clustering: Clustering, candidates: Sequence[Cluster], most: int
+) -> tuple[list[Cluster], list[Cluster]]:
+    """The first of `candidates`, with those after it that no path joins to it or each other; and the rest."""
+    number, reach = _reachability(clustering)
+    group: list[Cluster] = []
+    rest: list[Cluster] = []
+    members = reached = ops = buffers = 0
+    for one in candidates:
+        bit = 1 << number[one]
+        size = len(one.ops), len(one.inputs) + len(one.outputs)
+        fits = ops + size[0] <= WIDER * clustering.max_ops and buffers + size[1] <= WIDER * clustering.max_buffers
+        if group and (reached & bit or reach[one] & members or not fits or len(group) >= most):
+            rest.append(one)
+            continue
+        group.append(one)
+        members, reached = members | bit, reached | reach[one]
+        ops, buffers = ops + size[0], buffers + size[1]
+    return group, rest
+
+
+def _reachability(clustering: Clustering) -> tuple[dict[Node, int], dict[Node, int]]:
+    """A number for each node, and which ones need something of it, directly or not, as a set of bits."""
+    nodes = _in_order(clustering, lambda node: node)
+    number = {node: index for index, node in enumerate(nodes)}
+    reach: dict[Node, int] = {}
+    for node in reversed(nodes):
+        bits = 0
+        for user in clustering.users(node):
+            if user in number:
+                bits |= 1 << number[user] | reach.get(user, 0)
+        reach[node] = bits
+    return number, reach
+
+
+def _merge_if_worth(clustering: Clustering, group: Sequence[Cluster]) -> int:
+    """Merge a group, or its halves, if that can be one kernel and takes no more memory; how many fewer there are."""
+    if len(group) < 2:
+        return 0
+    if not (_is_kernel(clustering, group) and _peak(clustering, group) <= _peak(clustering, ())):
+        middle = len(group) // 2
+        return _merge_if_worth(clustering, group[:middle]) + _merge_if_worth(clustering, group[middle:])
+    first, *others = group
+    for other in others:
+        first = clustering.merge(first, other)
+    return len(others)
+
+
+def _is_kernel(clustering: Clustering, group: Iterable[Cluster]) -> bool:
+    ops = [op for found in group for op in found.ops.values()]
+    outputs = [value for found in group for value in found.outputs]
+    try:
+        return recomputation(clustering.plan(ops, outputs, parts=True)) is None
+    except Unfit:
+        return False
+
+
+# ---------------------------------------------------------------- memory
+
+
+def _peak(clustering: Clustering, group: Sequence[Cluster]) -> int:
+    """Bytes of the values between kernels that live at one time, at most, with `group` as one kernel."""
+    members = dict.fromkeys(group)
+    nodes = _in_order(clustering, lambda node: group[0] if node in members else node)  # type: ignore[index]
+    step = {node: index for index, node in enumerate(nodes)}
+    if group:
+        step.update(dict.fromkeys(group, step[group[0]]))
+    change = [0] * (len(nodes) + 1)
+    for cluster in clustering.clusters():
+        for value in cluster.outputs:
+            ends = [step[user] for user in clustering.users_of_value(value) if user in step]
+            if ends:
+                change[step[cluster]] += value.type.nbytes
+                change[max(ends) + 1] -= value.type.nbytes
+    live = peak = 0
+    for here in change:
+        live += here
+        peak = max(peak, live)
+    return peak
+
+
+def _in_order(clustering: Clustering, represent: Callable[[Node], Node]) -> list[Node]:
+    """Clusters and other ops, each after what it needs; a group counts as the node that represents it."""
+    nodes: dict[Node, list[Node]] = {}
+    for node in clustering.nodes():
+        nodes.setdefault(represent(node), []).append(node)
+    users = {
+        node: dict.fromkeys(
+            represent(user) for member in members for user in clustering.users(member) if represent(user) is not node
+        )
+        for node, members in nodes.items()
+    }
+    waiting_for = dict.fromkeys(nodes, 0)
+    for found in users.values():
+        for user in found:
+            if user in waiting_for:
+                waiting_for[user] += 1
+    key = {node: (clustering.first(node), index) for index, node in enumerate(nodes)}
+    ready = [(key[node], node) for node in nodes if not waiting_for[node]]
+    heapq.heapify(ready)
+    order: list[Node] = []
+    while ready:
+        _, node = heapq.heappop(ready)
+        order.append(node)
+        for user in users[node]:
+            if user in waiting_for:
+                waiting_for[user] -= 1
+                if not waiting_for[user]:
+                    heapq.heappush(ready, (key[user], user))
+    return order
