@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dlir.backends.device_memory import check_fits
 from dlir.backends.registry import Backend, find_backend
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import find_function
@@ -50,6 +51,10 @@ class Program:
 
         return memory_report(self.module, self.lowered, self.entry)
 
+    def memory_analysis(self) -> Any:
+        """`memory`, which answers to JAX's names, too: `temp_size_in_bytes` and so on."""
+        return self.memory
+
     def source(self) -> str:
         """The text that the backend compiles: LLVM IR or CUDA C."""
         from dlir.backends.registry import emit_source
@@ -79,6 +84,7 @@ def compile_module(
     manager = make_manager(chosen.target, level, after)
     lowered = _lower(module, manager)
     middle = time.perf_counter()
+    check_fits(find_function(lowered, entry), chosen)
     executable = chosen.load(lowered, entry, weights)
     seconds = {"passes": middle - start, "code": time.perf_counter() - middle}
     stats = {str(item): dict(item.stats) for item in manager.passes}

@@ -324,12 +324,12 @@ def network(name: str, net: Net, threads: int, tolerance: float = 1e-3) -> Case:
         module = torch.nn.Module()
         for key, array in net.weights.items():
             module.register_parameter(key, torch.nn.Parameter(torch.from_numpy(array), requires_grad=False))
-        ops = torch_ops(torch)
-        module.forward = lambda x: net.apply(ops, x, dict(module.named_parameters()))
+        in_torch = torch_ops(torch)
+        module.forward = lambda x: net.apply(in_torch, x, dict(module.named_parameters()))
         add_torch(case, module.eval(), x)
     if jax is not None:
-        ops, weights = jax_ops(jax), {key: jax.numpy.asarray(array) for key, array in net.weights.items()}
-        add_jax(case, lambda x: net.apply(ops, x, weights), x)
+        in_jax, weights = jax_ops(jax), {key: jax.numpy.asarray(array) for key, array in net.weights.items()}
+        add_jax(case, lambda x: net.apply(in_jax, x, weights), x)
     if onnx is not None:
         nodes, arrays = net.to_onnx(onnx)
         add_onnx(case, nodes, x, threads, arrays)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 #: A fused location keeps at most this many parts, so that repeated merging cannot grow without bound.
 FUSED_LIMIT = 8
@@ -35,7 +36,11 @@ class FileLoc(Location):
     end: tuple[int, int] | None = None
 
     def __str__(self) -> str:
-        return f"{quote(self.file)}:{self.line}:{self.column}"
+        text = f"{quote(self.file)}:{self.line}:{self.column}"
+        if self.end is None:
+            return text
+        line, column = self.end
+        return f"{text} to :{column}" if line == self.line else f"{text} to {line}:{column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,15 @@ class CallSiteLoc(Location):
 
 @dataclass(frozen=True, slots=True)
 class FusedLoc(Location):
-    """Several places merged into one operation: ``loc(fused[a, b])``."""
+    """Several places merged into one operation: ``loc(fused[a, b])``, or ``loc(fused<"CSE">[a, b])`` with an attribute
+    that says more about it."""
 
     parts: tuple[Location, ...]
+    metadata: Any = None
 
     def __str__(self) -> str:
-        return "fused[" + ", ".join(map(str, self.parts)) + "]"
+        said = "" if self.metadata is None else f"<{self.metadata}>"
+        return f"fused{said}[" + ", ".join(map(str, self.parts)) + "]"
 
 
 UNKNOWN = UnknownLoc()

@@ -113,6 +113,12 @@ class FloatType(ScalarType):
     __slots__ = ("name",)
     name: str
 
+    @property
+    def width(self) -> int:
+        """Bits; a tf32 has 19."""
+        digits = self.name.lstrip("bft").partition("E")[0]
+        return 19 if self.name == "tf32" else int(digits)
+
     def _spell(self) -> str:
         return self.name
 
@@ -301,6 +307,10 @@ INDEX = IndexType()
 NONE = NoneType()
 
 _NUMPY: dict[str, np.dtype] = {}
+#: Floats of at most eight bits; one takes a byte in memory.
+_SMALL_FLOATS = (
+    "f4E2M1FN f6E2M3FN f6E3M2FN f8E3M4 f8E4M3 f8E4M3B11FNUZ f8E4M3FN f8E4M3FNUZ f8E5M2 f8E5M2FNUZ f8E8M0FNU"
+).split()
 
 
 def _numpy_dtypes() -> dict[str, np.dtype]:
@@ -315,7 +325,8 @@ def _numpy_dtypes() -> dict[str, np.dtype]:
         _NUMPY.update(si8=np.dtype("i1"), si16=np.dtype("i2"), si32=np.dtype("i4"), si64=np.dtype("i8"))
         _NUMPY.update({"i1": np.dtype(bool), "index": np.dtype("i8"), "bf16": np.dtype(ml_dtypes.bfloat16)})
         _NUMPY.update({"complex<f32>": np.dtype("c8"), "complex<f64>": np.dtype("c16")})
-        _NUMPY.update(f8E4M3FN=np.dtype(ml_dtypes.float8_e4m3fn), f8E5M2=np.dtype(ml_dtypes.float8_e5m2))
+        for name in _SMALL_FLOATS:
+            _NUMPY[name] = np.dtype(getattr(ml_dtypes, name.lower().replace("f", "float", 1).replace("e", "_e", 1)))
     return _NUMPY
 
 

@@ -18,6 +18,7 @@ from dlir.ir.dominance import DominatorTree, dominator_tree
 from dlir.ir.errors import Diagnostic, DlirError, InferError, Note, did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.types import Type
+from dlir.ir.upstream import is_upstream
 
 
 def verify(root: Operation) -> list[Diagnostic]:
@@ -73,7 +74,7 @@ def check_schema(op: Op) -> None:
     for name, attribute in op.attributes.items():
         found = schema.attributes.get(name)
         if found is None:
-            if "." not in name and name != "operandSegmentSizes":
+            if "." not in name and name != "operandSegmentSizes" and not is_upstream(op.name):
                 raise InferError(f"has no attribute '{name}'", hint=did_you_mean(name, schema.attributes))
             continue
         if found.coerce(attribute) is None:

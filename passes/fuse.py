@@ -8,7 +8,7 @@ from dlir.ir.core import Block, Operation
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.decompose import Decomposed
 from dlir.ir.dialects.func import Func
-from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.dialects.kernel import FUSE, KernelRegion
 from dlir.ir.effects import is_removable
 from dlir.passes.kernels.cluster import Clustering
 from dlir.passes.kernels.expand import expand
@@ -19,17 +19,15 @@ from dlir.passes.kernels.regions import make_regions
 from dlir.passes.kernels.shadow import Shadow
 from dlir.passes.manager import Pass, option
 
-#: Elements that one thread of a CPU computes about as fast as several, with a launch in between; a GPU has too many threads.
-IN_ORDER = {"cpu": 1 << 18, "cuda": 0}
-
 
 @dataclass
 class Fuse(Pass, name="fuse"):
     """Group array ops into kernels: each op ends inside a `kernel.region`.
 
     Pointwise ops join what they depend on, reductions over the same rows join each other, and a contraction takes the
-    pointwise ops on its result; views and constants are made again wherever they are used.  Regions that are there stay
-    as they are.
+    pointwise ops on its result; views and constants are made again wherever they are used.  Small pointwise kernels that
+    need nothing of each other become one, and on a CPU so do contractions that read the same array.  Regions that are there
+    stay as they are.  An op with `dlir.fuse = "none"` is a kernel of its own, and those with one other name are one kernel.
     """
 
     max_ops: int = option(64, "array ops in one kernel at most; 1: every op is a kernel", least=1)
@@ -49,9 +47,11 @@ class Fuse(Pass, name="fuse"):
             return
         for op in ops:
             check_static(op)
+        # On a GPU only launches make blocks wait for each other: what is reduced over all rows takes one of its own.
+        totals = self.target == "cpu"
         for op in ops:
-            self.stats["expanded"] += _expand_unless_kernel(op)
-        clustering = Clustering(block, self.max_ops, self.max_buffers, IN_ORDER[self.target])
+            self.stats["expanded"] += _expand_unless_kernel(op, totals)
+        clustering = Clustering(block, self.max_ops, self.max_buffers, totals)
         clustering.run()
         if self.max_ops > 1:
             self.stats["side by side"] += merge_pointwise(clustering)
@@ -79,21 +79,25 @@ def _drop_unused(block: Block) -> None:
             op.erase()
 
 
-def _expand_unless_kernel(op: Operation) -> int:
+def _expand_unless_kernel(op: Operation, totals: bool) -> int:
     """Replace a composite that is more than one kernel by what it is made of; how many were replaced."""
     count = 0
     waiting = [op]
     while waiting:
         here = waiting.pop()
-        if isinstance(here, Decomposed) and not _is_one_kernel(here):
-            waiting += reversed(expand(here))
+        if isinstance(here, Decomposed) and not _is_one_kernel(here, totals):
+            made = expand(here)
+            if FUSE in here.attributes:
+                for new in made:
+                    new.attributes.setdefault(FUSE, here.attributes[FUSE])
+            waiting += reversed(made)
             count += 1
     return count
 
 
-def _is_one_kernel(op: Operation) -> bool:
+def _is_one_kernel(op: Operation, totals: bool) -> bool:
     try:
-        Shadow([op]).plan({op: None}, [value for value in op.results if value.is_used])
+        plan = Shadow([op]).plan({op: None}, [value for value in op.results if value.is_used])
     except Unfit:
         return False
-    return True
+    return totals or plan.after is None

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlir.ir.attributes import Attribute
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.kernel import FUSE
 from dlir.ir.dialects.nn.base import Layer
 from dlir.ir.op import spread_groups
 from dlir.passes.conversion import (
@@ -41,4 +43,17 @@ def decompose_layer(op: Operation, operands: Sequence[Value], rewriter: Conversi
         return NoMatch("only a layer has a definition in smaller ops")
     schema = op.schema()
     groups: list[Any] = schema.group(operands, op.get("operandSegmentSizes"))
-    return type(op).decompose(*spread_groups(schema, groups), **op.keywords)
+    results = type(op).decompose(*spread_groups(schema, groups), **op.keywords)
+    if FUSE in op.attributes:
+        _hand_on(op.attributes[FUSE], results if isinstance(results, tuple) else (results,), operands)
+    return results
+
+
+def _hand_on(group: Attribute, results: Sequence[Value], operands: Sequence[Value]) -> None:
+    """Let what a layer is made of be in the kernel that the layer was to be in."""
+    waiting = [value for value in results if value not in operands]
+    while waiting:
+        op = waiting.pop().defining_op
+        if op is not None and FUSE not in op.attributes:
+            op.attributes[FUSE] = group
+            waiting += [value for value in op.operands if value not in operands]

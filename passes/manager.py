@@ -84,6 +84,7 @@ PASSES = Table(
         "hoist-constants": "dlir.passes.hoist",
         "fuse": "dlir.passes.fuse",
         "schedule": "dlir.passes.schedule",
+        "reorder": "dlir.passes.reorder",
         "bufferize": "dlir.passes.bufferize",
         "plan-memory": "dlir.passes.plan_memory",
         "lower-kernels": "dlir.passes.lower_kernels",

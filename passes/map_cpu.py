@@ -1,27 +1,29 @@
 """Kernels for CPU threads: each computes a range of its work items, with ordinary loops inside.
 
 The outermost parallel loop of a kernel is cut to the range [lo, hi), which become its first two arguments.  Loops inside it
-become ``scf.for``, which LLVM widens; sums may be reassociated for that.
+become ``scf.for``, which LLVM widens; sums may be reassociated for that.  A large kernel with few items is shared out by its
+inner loops instead (share_cpu.py).
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
 
 from dlir.ir.attributes import UNIT, StringAttr
 from dlir.ir.builder import before
-from dlir.ir.core import Block, Operation, Region, Value
+from dlir.ir.core import Block, Region, Value
 from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.enums import fastmath
 from dlir.ir.dialects.func import Call, Func
-from dlir.ir.dialects.scf import For, Parallel, for_loop, parallel_loop
+from dlir.ir.dialects.scf import Parallel, for_loop, parallel_loop
 from dlir.ir.ops import arith, func
-from dlir.ir.types import INDEX, VectorType
-from dlir.passes.kernels.classify import scalar_cost
-from dlir.passes.kernels.parts import SHARE
+from dlir.ir.types import INDEX
+from dlir.passes.kernels.share_cpu import chunk_bounds, loops_to_share, share
+from dlir.passes.kernels.work_cpu import loop_bounds, scalar_work, trip_count
 
 #: Chunks of a large kernel: more than threads, so that one that is held up does not keep the others waiting.
 CHUNKS = 16
@@ -35,8 +37,10 @@ def map_cpu(module: Module, stats: Counter[str], threads: int, threshold: int) -
     kernels: dict[str, tuple[int, int]] = {}
     for op in list(module.body.ops):
         if isinstance(op, Func) and op.attributes.get("dlir.kernel") is UNIT and not op.is_declaration:
-            kernels[op.symbol] = _map_kernel(op)
             stats["kernels"] += 1
+            stats["shared out"] += (shared := _share_loops(op, module, threshold))
+            if not shared:
+                kernels[op.symbol] = _map_kernel(op)
     calls = [op for op in module.walk() if isinstance(op, Call) and op["callee"] in kernels]
     for call in calls:
         items, work = kernels[call["callee"]]
@@ -55,11 +59,7 @@ def _map_call(call: Call, items: int, chunks: int) -> None:
         func.call(low, high, *operands, callee=call["callee"], result_types=())
 
     def chunk(number: Value) -> None:
-        # Chunk t has the items from t * items // chunks on, so sizes differ by one at most.
-        bounds = []
-        for index in (number, arith.addi(number, 1)):
-            bounds.append(arith.divui(arith.muli(index, items), chunks))
-        call_range(*bounds)
+        call_range(*chunk_bounds(number, items, chunks))
 
     with before(call):
         if chunks > 1:
@@ -70,6 +70,31 @@ def _map_call(call: Call, items: int, chunks: int) -> None:
 
 
 # ---------------------------------------------------------------- kernels
+
+
+def _share_loops(function: Func, module: Module, threshold: int) -> int:
+    """Share out the inner loops of a kernel if that is better than sharing out its items; how many.
+
+    Then it is an ordinary function, and calls of it stay as they are.
+    """
+    if scalar_work(function.body) < threshold:
+        return 0
+    loops = loops_to_share(function, _work_items(function), CHUNKS, threshold)
+    taken = {op.get("sym_name") for op in module.body.ops}
+    names = (name for number in itertools.count() if (name := f"{function.symbol}_{number}") not in taken)
+    parts = [share(loop, function, next(names), CHUNKS) for loop in loops]
+    if parts:
+        del function.attributes["dlir.kernel"]
+    for part in parts:
+        module.body.append(part)
+    for changed in (*parts, function) if parts else ():
+        # What calls parts stays parallel.
+        loops = [op for op in changed.walk() if isinstance(op, Parallel)]
+        for loop in reversed(loops):
+            if not any(isinstance(op, Call) for op in loop.body.ops):
+                _serialize(loop)
+        _hoist_scratch(changed)
+    return len(parts)
 
 
 def _map_kernel(function: Func) -> tuple[int, int]:
@@ -167,12 +192,6 @@ def _make_one_item(function: Func, low: Value, high: Value) -> None:
 # ---------------------------------------------------------------- loops
 
 
-def loop_bounds(loop: Parallel) -> list[tuple[Value, Value, Value]]:
-    """Lower bound, upper bound and step of each dimension."""
-    lowers, uppers, steps, _ = loop.groups
-    return list(zip(lowers, uppers, steps))
-
-
 def _serialize(loop: Parallel) -> None:
     """Make a parallel loop nested ``scf.for`` loops that carry its reductions."""
     bounds = loop_bounds(loop)
@@ -226,58 +245,3 @@ def _hoist_scratch(function: Func) -> None:
     for op in list(function.walk()):
         if op.name == "memref.alloca" and not op.operands and first is not None and op is not first:
             op.move_before(first)
-
-
-# ---------------------------------------------------------------- how much work
-
-
-def trip_count(lower: Value, upper: Value, step: Value) -> int | None:
-    """How often a loop runs, if its bounds are constants."""
-    low, high, stride = (constant_value(value) for value in (lower, upper, step))
-    if low is None or high is None or not stride:
-        return None
-    return max(0, -(-(high - low) // stride))
-
-
-def scalar_work(block: Block) -> int:
-    """About how many scalar ops running `block` takes."""
-    total = 0.0
-    waiting: list[tuple[Block, float]] = [(block, 1)]
-    while waiting:
-        here, times = waiting.pop()
-        for op in here.ops:
-            total += times * _weight(op)
-            inner = times * _runs(op)
-            waiting += [(body, inner) for region in op.regions for body in region.blocks]
-    return int(total)
-
-
-def _weight(op: Operation) -> int:
-    types = (*op.operand_types, *op.result_types)
-    lanes = max((type.size for type in types if isinstance(type, VectorType)), default=1)
-    return lanes * scalar_cost(op.name)
-
-
-def _runs(op: Operation) -> float:
-    """How often the regions of `op` run, at most; those for a part of a kernel's items, how often on average."""
-    if SHARE in op.attributes:
-        return op.attributes[SHARE].value  # type: ignore[attr-defined]
-    if isinstance(op, Parallel):
-        bounds = loop_bounds(op)
-    elif isinstance(op, For):
-        bounds = [op.operands[:3]]  # type: ignore[list-item]
-    else:
-        return 1
-    return math.prod(_at_most(*found) for found in bounds)
-
-
-def _at_most(lower: Value, upper: Value, step: Value) -> int:
-    """How often a loop runs; where the bound is the smaller of two values, one of them may tell."""
-    found = trip_count(lower, upper, step)
-    if found is not None:
-        return found
-    limit = upper.defining_op
-    if limit is not None and limit.name == "arith.minsi":
-        known = [trip_count(lower, value, step) for value in limit.operands]
-        return min((count for count in known if count is not None), default=1)
-    return 1

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from dlir.ir.attributes import UNIT
 from dlir.ir.builder import at_end, before
+from dlir.ir.core import Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.gpu import GPUFunc, GPUModule, launch
@@ -28,17 +29,19 @@ from dlir.passes.kernels.blocks_cuda import map_to_block, map_to_threads, map_to
 from dlir.passes.kernels.choose_cuda import Mapping, choose_mapping
 from dlir.passes.kernels.loops_cuda import Box
 from dlir.passes.kernels.overlap import overlapping
+from dlir.passes.kernels.split_cuda import Stage, Temporary, items_of, split_reductions
 
 MAX_BLOCKS = 2**31 - 1
 
 
 @dataclass
 class _Launch:
-    """A kernel on the GPU: its symbol, the launch, and the globals that it takes after the caller's operands."""
+    """A kernel on the GPU: its symbol, the launch, and what it takes after the caller's operands."""
 
     kernel: str
     grid: int
     threads: int
+    temporaries: list[Temporary]
     globals: list[tuple[Type, str]]
 
 
@@ -57,9 +60,9 @@ def map_cuda(module: Module, stats: Counter[str]) -> None:
         if isinstance(op, Call) and op["callee"] in calls:
             calls[op["callee"]].append(op)
     for kernel in kernels:
-        launches = [
-            _map_stage(stage, target, _shared_arguments(calls[kernel.symbol]), stats) for stage in _split(kernel)
-        ]
+        shared = _shared_arguments(calls[kernel.symbol])
+        stages = [part for stage in _split(kernel) for part in split_reductions(stage, shared)]
+        launches = [_map_stage(stage, target, shared, stats) for stage in stages]
         for call in calls[kernel.symbol]:
             _launch_all(call, [item for item in launches if item is not None])
         kernel.erase()
@@ -89,9 +92,16 @@ def _shared_arguments(calls: Sequence[Call]) -> dict[int, int]:
 def _launch_all(call: Call, launches: Sequence[_Launch]) -> None:
     """Launch instead of calling."""
     with before(call):
+        temporaries: dict[Temporary, Value] = {}
         for item in launches:
-            extra = [memref.get_global(type, name=name) for type, name in item.globals]
+            for one in item.temporaries:
+                if one not in temporaries:
+                    temporaries[one] = memref.alloc(one.type, alignment=64)
+            extra = [temporaries[one] for one in item.temporaries]
+            extra += [memref.get_global(type, name=name) for type, name in item.globals]
             launch(item.kernel, [item.grid], [item.threads], [*call.operands, *extra])
+        for buffer in temporaries.values():
+            memref.dealloc(buffer)
     call.erase()
 
 
@@ -118,9 +128,10 @@ def _split(kernel: Func) -> list[Func]:
     return stages
 
 
-def _map_stage(stage: Func, target: GPUModule, shared: dict[int, int], stats: Counter[str]) -> _Launch | None:
-    """Make `stage`, whose body is taken apart, a kernel in `target`; None if it has no work."""
-    loop = _items(stage)
+def _map_stage(part: Stage, target: GPUModule, shared: dict[int, int], stats: Counter[str]) -> _Launch | None:
+    """Make `part`, whose body is taken apart, a kernel in `target`; None if it has no work."""
+    stage = part.function
+    loop = items_of(stage)
     items = 1 if loop is None else Box(loop).size
     if items == 0:
         stats["empty"] += 1
@@ -139,15 +150,9 @@ def _map_stage(stage: Func, target: GPUModule, shared: dict[int, int], stats: Co
     else:
         stats["barriers"] += map_to_block(kernel, loop, mapping, shared)
     _erase_unused(kernel)
-    return _Launch(f"{target['sym_name']}::{kernel['sym_name']}", mapping.grid, mapping.threads, found)
-
-
-def _items(stage: Func) -> Parallel | None:
-    """The loop over work items; None if the whole body is one item."""
-    acting = [op for op in stage.body.ops if not is_removable(op) and not op.is_terminator]
-    if len(acting) == 1 and isinstance(acting[0], Parallel) and not acting[0].results:
-        return acting[0]
-    return None
+    return _Launch(
+        f"{target['sym_name']}::{kernel['sym_name']}", mapping.grid, mapping.threads, part.temporaries, found
+    )
 
 
 def _make_kernel(stage: Func, target: GPUModule, mapping: Mapping) -> tuple[GPUFunc, list[tuple[Type, str]]]:

@@ -13,9 +13,11 @@ from dlir.ir.initializers import is_initializer
 from dlir.ir.ops import arith, memref
 from dlir.ir.types import I8, INDEX, MemRefType
 from dlir.passes.manager import Pass, option
+from dlir.passes.memory.budget import check_budget
 from dlir.passes.memory.checker import conflicts
 from dlir.passes.memory.liveness import Liveness, Span, is_planned, liveness
 from dlir.passes.memory.packing import ALIGNMENT, EFFORT, Host, Lifetime, Packing, lifetime, pack
+from dlir.passes.memory.poison import Use, poison_freed
 from dlir.passes.memory.report import naive_bytes, planned_bytes
 from dlir.passes.memory.views import reshaped
 
@@ -29,6 +31,8 @@ class PlanMemory(Pass, name="plan-memory"):
     """
 
     effort: int = option(EFFORT, "steps of search for a smaller arena; about 5 million a second", least=0)
+    budget: int = option(0, "bytes that a call may need: inputs, results and arena; 0: any", least=0)
+    poison: bool = option(False, "overwrite memory that holds no value, to test the plan")
 
     def run(self, module: Module) -> None:
         for op in list(module.body.ops):
@@ -43,18 +47,27 @@ class PlanMemory(Pass, name="plan-memory"):
         allocs = [op for op in allocs if not _escapes(op, found)]
         hosts = _hosts(function, found)
         items = [_lifetime(op.results[0], found, [host for _, host in hosts]) for op in allocs]
-        packing = pack(items, effort=self.effort)
+        fixed = planned_bytes(function) - sum(op.results[0].type.nbytes for op in allocs)
+        packing = pack(items, effort=self.effort, target=max(0, self.budget - fixed) if self.budget else None)
         problems = conflicts(items, packing)
         assert not problems, f"the memory plan of '@{function.symbol}' is wrong: {problems}"
         naive = naive_bytes(function)
-        _place(function, allocs, [value for value, _ in hosts], packing)
+        ops = list(function.body.ops)
+        places = _place(function, allocs, [value for value, _ in hosts], packing)
         planned = planned_bytes(function)
+        if self.budget:
+            check_budget(function, self.budget)
+        fills = 0
+        if self.poison:
+            spans = [found.spans.get(op.results[0]) for op in allocs]
+            fills = poison_freed([Use(p, ops[s.first], ops[s.last]) for p, s in zip(places, spans) if s is not None])
         return {
             "naive": naive,
             "buffers": len(allocs),
             "in_results": sum(host is not None for host in packing.hosts),
             "planned": planned,
             "lower_bound": planned - packing.height + packing.lower_bound,
+            **({"poisoned": fills} if self.poison else {}),
         }
 
 
@@ -100,8 +113,9 @@ def _lifetime(value: Value, found: Liveness, hosts: list[Host]) -> Lifetime:
     return lifetime(value.dtype, value.type.nbytes, span.first, span.last, hosts)
 
 
-def _place(function: Func, allocs: list[Operation], hosts: list[Value], packing: Packing) -> None:
-    """Replace each alloc by a view of its place."""
+def _place(function: Func, allocs: list[Operation], hosts: list[Value], packing: Packing) -> list[Value]:
+    """Replace each alloc by a view of its place, and return these."""
+    places: list[Value] = []
     used = sorted({offset for offset, host in zip(packing.offsets, packing.hosts) if host is None})
     arena = _add_arena(function, packing) if used else None
     with at_start(function.body, function.location):
@@ -119,6 +133,8 @@ def _place(function: Func, allocs: list[Operation], hosts: list[Value], packing:
                 user.erase()
         old.replace_by(place)
         alloc.erase()
+        places.append(place)
+    return places
 
 
 def _add_arena(function: Func, packing: Packing) -> Value:

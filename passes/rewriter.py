@@ -22,6 +22,7 @@ from typing import Any
 
 from dlir.ir.builder import before
 from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.kernel import FUSE
 from dlir.ir.effects import is_removable
 from dlir.ir.errors import DlirError, Note
 from dlir.ir.location import UNKNOWN, Location
@@ -125,10 +126,13 @@ class _Rewriting:
         self.worklist.add_users(op, self.depth - 1)
         self.worklist.add_definers(op)
         chain = self.chains.pop(op, 0) + 1
+        group = op.attributes.get(FUSE)
         new = op.previous
         while new is not None and new is not previous:
             self.worklist.add(new)
             self.chains[new] = chain
+            if group is not None:
+                new.attributes.setdefault(FUSE, group)
             new = new.previous
         op.replace_by(values)
 

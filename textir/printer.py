@@ -119,7 +119,10 @@ class _Printer:
         return head, f"{tail} : ({inputs}) -> {spell_results(op.result_types)}{self._loc(op.location)}"
 
     def _pretty_ends(self, op: Op) -> tuple[str, str]:
-        symbols, entries = pretty_attributes(op)
+        attributes = pretty_attributes(op)
+        if attributes is None:
+            return self._generic_ends(op)
+        symbols, entries = attributes
         words = ["return" if op.name == "func.return" else op.name, *symbols]
         if op._uses:
             words.append(self._operands(op))

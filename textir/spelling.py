@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dlir.ir.attributes import (
@@ -44,10 +44,12 @@ def split_attributes(op: Operation) -> tuple[dict[str, Attribute], dict[str, Att
 # ---------------------------------------------------------------- the pretty form
 
 
-def pretty_attributes(op: Op) -> tuple[list[str], list[str]]:
-    """The ``@symbols`` of an op, and the entries of its dictionary."""
+def pretty_attributes(op: Op) -> tuple[list[str], list[str]] | None:
+    """The ``@symbols`` of an op, and the entries of its dictionary; None if that form cannot say them."""
     schema = op.schema()
     inherent, others = split_attributes(op)
+    if others and not _have_dots(others):
+        return None
     symbols = []
     for spec in schema.symbols:
         attribute = inherent.get(spec.name)
@@ -73,6 +75,11 @@ def pretty_attributes(op: Op) -> tuple[list[str], list[str]]:
 _INTEGERS = "a list of integers"
 
 
+def _have_dots(names: Iterable[str]) -> bool:
+    """Whether all are a dialect's; another one that an op does not know is a mistake in the pretty form."""
+    return all(["." in name for name in names])
+
+
 def _is_symbol(spec: AttributeSpec, attribute: Attribute | None) -> bool:
     return isinstance(attribute, StringAttr if spec.kind == "symbol" else SymbolRefAttr)
 
@@ -83,7 +90,7 @@ def module_head(op: Operation) -> str | None:
     name = attributes.pop("sym_name", None)
     if len(op.regions) != 1 or len(op.regions[0].blocks) != 1 or op.regions[0].blocks[0].args:
         return None
-    if not isinstance(name, StringAttr | None) or op._uses or op.results or op.successors:
+    if not isinstance(name, StringAttr | None) or op._uses or op.results or op.successors or not _have_dots(attributes):
         return None
     head = "module" if name is None else f"module {spell_symbol(name.value)}"
     return head + (f" attributes {spell_dict(dict(sorted(attributes.items())))}" if attributes else "")
@@ -99,6 +106,8 @@ def func_head(op: Operation, names: Names, loc: Callable[[Any], str]) -> str | N
     if not isinstance(name, StringAttr) or not isinstance(type, FunctionType) or len(op.regions) != 1:
         return None
     if op._uses or op.results or op.successors or (visibility is not None and visibility.value not in _VISIBILITIES):
+        return None
+    if not _have_dots(attributes.keys() - {"arg_attrs", "res_attrs"}):
         return None
     arguments = _argument_attributes(attributes.pop("arg_attrs", None), len(type.inputs))
     results = _argument_attributes(attributes.pop("res_attrs", None), len(type.results))

@@ -100,6 +100,12 @@ def host_target() -> Target:
     return Target(attributes, has_avx512 and host.llvm.llvm_version_info[0] >= 22)
 
 
+def host_name() -> str:
+    """What this machine's processor is called, with its features."""
+    host = _host()
+    return f"{host.cpu} {host.features}"
+
+
 def optimised(ir: str, *, runs_once: bool = False) -> Any:
     """The llvmlite module of `ir` after O3, verified; after O1 if the code runs once.  Its str is the optimised text."""
     host = _host()

@@ -19,7 +19,7 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.scf import for_loop, if_else, while_loop
 from dlir.ir.ops import arith, func, memref
-from dlir.ir.types import I1, INDEX, MemRefType
+from dlir.ir.types import INDEX, MemRefType
 from dlir.passes.memory.exact import CUT, FAILED, FREE, LIFTED, MOST_BUFFERS, NEVER, PLACED, SOLVED
 
 FIRST, LAST, SIZE, RANK, GROUND, STATE, LOWEST, OFFSET = range(8)
@@ -46,7 +46,19 @@ Index = Value | int
 def search_module() -> Module:
     """A module whose function `main` runs a dive over buffers of the shapes `SHAPES`."""
     module = Module.empty("packing_search")
-    for build in (_main, _solve, _level, _look_ahead, _lift, _floors_fit, _tightest_group, _choose, _place, _undo, _add):
+    for build in (
+        _main,
+        _solve,
+        _level,
+        _look_ahead,
+        _lift,
+        _floors_fit,
+        _tightest_group,
+        _choose,
+        _place,
+        _undo,
+        _add,
+    ):
         build(module)
     return module
 
@@ -235,9 +247,7 @@ def _look_ahead(module: Module) -> None:
 
         def again() -> Sequence[Value]:
             (second,) = m.call("lift", a, b, results=1)
-            return if_else(
-                _is("slt", second, 0), lambda: (_number(0),), lambda: m.call("floors_fit", a, b, results=1)
-            )
+            return if_else(_is("slt", second, 0), lambda: (_number(0),), lambda: m.call("floors_fit", a, b, results=1))
 
         def lift() -> Sequence[Value]:
             (first,) = m.call("lift", a, b, results=1)
@@ -339,9 +349,7 @@ def _choose(module: Module) -> None:
 
         def look(i: Value, state: Value, section: Value, least: Value) -> Sequence[Value]:
             candidate = is_candidate(i, state)
-            return if_else(
-                candidate, lambda: m.each_section(i, [section, least], tighter), lambda: (section, least)
-            )
+            return if_else(candidate, lambda: m.each_section(i, [section, least], tighter), lambda: (section, least))
 
         section, _ = m.each_left(a, b, [a, _number(2 * NEVER)], look)
         wall = m.number(WALL)

@@ -154,7 +154,9 @@ class _Kernel:
                 value, target, *indices = op.operands
                 self._line(f"{self._element(op, target, indices)} = {self.names[value]};")
             case "vector.load":
-                self._define(op.results[0], self._vector(op, op.results[0].type, op.operands[0], op.operands[1:], "const "))
+                self._define(
+                    op.results[0], self._vector(op, op.results[0].type, op.operands[0], op.operands[1:], "const ")
+                )
             case "vector.store":
                 value, target, *indices = op.operands
                 self._line(f"{self._vector(op, value.type, target, indices)} = {self.names[value]};")
@@ -268,7 +270,9 @@ class _Kernel:
         """Neighbours in memory, which are aligned to the size of all of them together or are refused."""
         size = type.nbytes
         if op.get("alignment") is None or op.get("alignment") < size or size not in (2, 4, 8, 16):
-            raise DlirError(f"the CUDA backend moves vectors of up to 16 bytes that are aligned, not {type}", op.location)
+            raise DlirError(
+                f"the CUDA backend moves vectors of up to 16 bytes that are aligned, not {type}", op.location
+            )
         return f"*({const}{c_type(type, op)}*)&{self._element(op, memref, indices)}"
 
     def _position(self, op: Any) -> tuple[int, ...]:

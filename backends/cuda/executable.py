@@ -18,6 +18,9 @@ from dlir.ir.dialects.memref import Global
 from dlir.ir.errors import DlirError
 from dlir.ir.types import MemRefType, TensorType
 
+#: Kernels move up to so many bytes at once, from multiples of it on; what devices allocate begins at one.
+ALIGNMENT = 16
+
 
 class Memory(Device, Protocol):
     """A device with memory of its own."""
@@ -35,7 +38,7 @@ class Memory(Device, Protocol):
         """A native value as the device's array, sharing its memory."""
 
     def upload(self, array: np.ndarray, keep: bool) -> Any:
-        """A NumPy array in the device's memory, contiguous; with `keep`, a copy that may be written to."""
+        """A NumPy array in the device's memory, contiguous and aligned; with `keep`, a copy that may be written to."""
 
     def download(self, array: Any, dtype: np.dtype) -> np.ndarray:
         """The device's array as a NumPy array of `dtype`."""
@@ -133,10 +136,11 @@ class Executable:
         if array.dtype != dtype or array.shape != item.type.shape:
             wanted, found = spell_array(dtype, item.type.shape), spell_array(array.dtype, array.shape)
             raise self._error(f"needs {wanted} for argument '{item.name}', got {found}")
-        if array.flags.c_contiguous:
+        if array.flags.c_contiguous and device.address(array) % ALIGNMENT == 0:
             return array
         if item.is_donated:
-            raise self._error(f"takes argument '{item.name}' as donated, so it must be contiguous")
+            wanted = f"contiguous, at a multiple of {ALIGNMENT} bytes"
+            raise self._error(f"takes argument '{item.name}' as donated, so it must be {wanted}")
         return array.copy()
 
     def _check_donations(self, inputs: Sequence[Any]) -> None:

@@ -171,7 +171,8 @@ __device__ __forceinline__ dl_sums dl_multiply_{ptx}(const dl_factors& a, const 
   for (int half = 0; half < 2; half++) {{
     float* c = sums.of + 4 * half;
 #if __CUDA_ARCH__ >= 800
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.{ptx}.{ptx}.f32 {{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, {{%8, %9}}, {{%0, %1, %2, %3}};"
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.{ptx}.{ptx}.f32 "
+        "{{%0, %1, %2, %3}}, {{%4, %5, %6, %7}}, {{%8, %9}}, {{%0, %1, %2, %3}};"
         : {_SUMS} : "r"(a.of[0]), "r"(a.of[1]), "r"(a.of[2]), "r"(a.of[3]), "r"(b.of[2 * half]), "r"(b.of[2 * half + 1]));
 {older}#else
     const int lane = threadIdx.x % 32, row = lane / 4 * 4, column = lane % 4 * 8;

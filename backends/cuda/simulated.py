@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlir.backends.cuda.backend import load_on
-from dlir.backends.cuda.executable import Executable
+from dlir.backends.cuda.executable import ALIGNMENT, Executable
 from dlir.backends.cuda.program import KernelLaunch
 from dlir.backends.cuda.sim.module import Order, SimModule
 from dlir.backends.executable import numpy_dtype
@@ -63,7 +63,8 @@ class SimDevice:
         """The array itself, read-only, or a copy."""
         if keep:
             return np.array(array, order="C")
-        shown = (array if array.flags.c_contiguous else array.copy()).view()
+        is_fit = array.flags.c_contiguous and array.ctypes.data % ALIGNMENT == 0
+        shown = (array if is_fit else array.copy()).view()
         shown.flags.writeable = False
         return shown
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlir.frontends.cli import rules
+from dlir.frontends.cli import memory_map, rules, why
 from dlir.frontends.cli.common import (
     FAILED,
     OK,
@@ -62,6 +62,7 @@ def build_parser() -> ArgumentParser:
     )
     add("--timing", action="store_true", help="print the time that each pass took")
     add("--stats", nargs="?", const="text", choices=["text", "json"], help="print what each pass counted")
+    memory_map.add_options(group)
     add("--dump-pipeline", action="store_true", help="print the pipeline as it was understood")
 
     group = parser.add_argument_group("checking")
@@ -74,6 +75,7 @@ def build_parser() -> ArgumentParser:
     add("--run-reproducer", action="store_true", help="run the pipeline that the file's first line names")
 
     rules.add_options(parser)
+    why.add_options(parser)
 
     group = parser.add_argument_group("what there is")
     add = group.add_argument
@@ -111,6 +113,10 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     # The pipeline is checked before a large file is read.
     manager = _make_manager(args, args.passes, sources)
     parsed = read_module(args.file or "-", args.weights, sources)
+    if args.why_not_fused:
+        manager.run(parsed.module)
+        write_text(why.answer(parsed.module, args.why_not_fused), args.output)
+        return OK
     text = _process(args, manager, parsed, sources)
     write_text(text, args.output)
     if args.output not in (None, "-"):
@@ -168,6 +174,8 @@ def _process(args: argparse.Namespace, manager: PassManager, parsed: ParsedModul
                 print_stats(manager, args.stats)
         if args.verify_roundtrip:
             _check_round_trip(parsed.module)
+        if args.memory_map:
+            memory_map.write_memory_map(args.memory_map, parsed.module, args.entry)
         return _emit(args, parsed.module)
     except DlirError:
         raise

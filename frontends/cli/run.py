@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlir.frontends.cli import memory_map
 from dlir.frontends.cli.common import FAILED, OK, USAGE, ArgumentParser, add_common_options, read_module, run_command
 
 if TYPE_CHECKING:
@@ -45,8 +46,12 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--atol", type=float, default=1e-5, help="absolute tolerance of comparisons")
     parser.add_argument("--bench", type=int, default=20, metavar="N", help="how often to run for the time")
     parser.add_argument("--save-outputs", metavar="FILE.npz", help="write the results of all batches")
+    parser.add_argument("--tune", action="store_true", help="measure the tiles of contractions and keep the fastest")
+    parser.add_argument("--save-tuned", metavar="FILE", help="tune, and write the text with its schedules")
     parser.add_argument("--max-bytes", default="8GiB", metavar="N", help="the largest tensor that may be made")
     parser.add_argument("--list-backends", action="store_true", help="list the backends")
+    parser.add_argument("--stats", action="store_true", help="print the memory that a call needs, in bytes")
+    memory_map.add_options(parser)
     add_common_options(parser)
     return parser
 
@@ -97,9 +102,18 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     data = _data(args, parsed, names, types)
     _bind(parsed, args.entry, [array.shape for array in data.batch(0)], types)
     check_sizes(parsed.module, limit)
+    after = None
+    if args.tune or args.save_tuned:
+        from dlir.frontends.cli.tuning import tuning
+
+        after = tuning(parsed, args.backend, args.save_tuned)
     program = compile_module(
-        parsed.module, parsed.weights, backend=args.backend, level=f"O{args.level}", entry=args.entry
+        parsed.module, parsed.weights, backend=args.backend, level=f"O{args.level}", entry=args.entry, after=after
     )
+    if args.stats:
+        print(program.memory)
+    if args.memory_map:
+        memory_map.write_memory_map(args.memory_map, program.lowered, program.entry)
     report = Report(args.file or "-", program, data, args.rtol, args.atol)
     return OK if _measure(args, parsed, program, data, report) else FAILED
 

@@ -108,9 +108,7 @@ class SubgroupMmaStoreMatrix(MemoryOp, name="gpu.subgroup_mma_store_matrix"):
     effects = frozenset({WRITE})
 
     @staticmethod
-    def infer(
-        src: Type, dstMemref: MemRef, *indices: Index, leadDimension: int, transpose: Unit | None = None
-    ) -> None:
+    def infer(src: Type, dstMemref: MemRef, *indices: Index, leadDimension: int, transpose: Unit | None = None) -> None:
         _needs_matrix(src, "COp")
 
     def verify(self) -> None:

@@ -11,6 +11,9 @@ from dlir.ir.errors import DlirError, count
 from dlir.ir.op import READ, WRITE, Declared, Op, Type
 from dlir.ir.types import MemRefType, ShapedType, TensorType
 
+#: The attribute of an op that says which kernel it is to be in: "none" for one of its own, or the name of a group.
+FUSE = "dlir.fuse"
+
 
 class KernelRegion(Op, name="kernel.region"):
     """Array maths that runs as one kernel.

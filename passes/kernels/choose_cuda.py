@@ -85,11 +85,11 @@ def _suits_threads(stage: Func, loop: Parallel, inner: list[Parallel], items: in
         return False
     if all(_size_at_most(found) < WORTH_A_BLOCK for found in inner):
         return items >= WARP
-    by_item, by_point = _neighbours(stage, loop, inner)
+    by_item, by_point = neighbours(stage, loop, inner)
     return by_item > by_point and items >= MULTIPROCESSORS
 
 
-def _neighbours(stage: Func, loop: Parallel, inner: list[Parallel]) -> tuple[int, int]:
+def neighbours(stage: Func, loop: Parallel, inner: list[Parallel]) -> tuple[int, int]:
     """How many accesses in the inner loops have a neighbour in memory for the next item, and for the next point.
 
     Found by working the addresses out for the first item and point, and for the next ones.

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from dlir.ir.core import Block, Operation, Value
 from dlir.passes.kernels.classify import is_free
 from dlir.passes.kernels.cost import recomputation
+from dlir.passes.kernels.groups import apply_groups
 from dlir.passes.kernels.legality import free_producers, is_fusible, is_needed_outside, sources
-from dlir.passes.kernels.nested import rows_in_order
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.shadow import Shadow
 
@@ -52,11 +52,11 @@ class Cluster:
 class Clustering:
     """The clusters of one block."""
 
-    def __init__(self, block: Block, max_ops: int, max_buffers: int, most_in_order: int = 0) -> None:
+    def __init__(self, block: Block, max_ops: int, max_buffers: int, totals: bool = True) -> None:
         self.max_ops = max_ops
         self.max_buffers = max_buffers
-        #: Elements that one work item may go over, where a kernel has no more than that one.
-        self.most_in_order = most_in_order
+        #: Whether a kernel may reduce what it computes over all of its rows.
+        self.totals = totals
         self.position = {op: number for number, op in enumerate(block.ops)}
         fusible = [op for op in block.ops if is_fusible(op)]
         self.shadow = Shadow(fusible)
@@ -72,9 +72,10 @@ class Clustering:
         return sorted(dict.fromkeys(self.cluster_of.values()), key=lambda cluster: cluster.first)
 
     def run(self) -> None:
-        """Merge until nothing more can be."""
+        """Merge until nothing more can be; DlirError for groups in the text that cannot be kernels."""
         if self.max_ops <= 1:
             return
+        apply_groups(self)
         while self._merge_chains() or self._merge_siblings():
             pass
 
@@ -154,7 +155,7 @@ class Clustering:
             plan = self.plan([*one.ops.values(), *two.ops.values()], outputs)
         except Unfit:
             return False
-        return recomputation(plan) is None and rows_in_order(plan) <= self.most_in_order
+        return recomputation(plan) is None and (self.totals or plan.after is None)
 
     def plan(self, ops: Sequence[Operation], outputs: Sequence[Value], parts: bool = False) -> Plan:
         """The plan of one kernel of these ops; Unfit if there is none."""

@@ -1,8 +1,8 @@
 """Contractions on a GPU: tiles of the result by blocks of threads, or one item for each element.
 
-A block of 256 threads computes a tile, `rows` x `columns`, and each thread keeps its elements of it in registers.  It reads what
-it needs of a panel's lines 16 bytes at a time: its rows and columns are groups of neighbours, and the groups are as far apart
-as all the threads of a direction have neighbours, so that neighbouring threads read neighbours in shared memory.
+A block of 256 threads computes a tile, `rows` x `columns`, and each thread keeps its elements of it in registers.  It reads
+what it needs of a panel's lines 16 bytes at a time: its rows and columns are groups of neighbours, and the groups are as far
+apart as all the threads of a direction have neighbours, so that neighbouring threads read neighbours in shared memory.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def _frontier(earlier: Loop, later: Loop) -> list[tuple[Value, Index]]:
 def recomputation(plan: Plan) -> str | None:
     """Why a plan would waste work: which costly op it computes far more often than it has results; None if it does not."""
     rank = len(plan.rows)
-    for _, part in (*plan.parts, *([((), plan.inner)] if plan.inner is not None else ())):
+    for _, part in plan.parts:
         if reason := recomputation(part):
             return reason
     for loop in plan.loops:

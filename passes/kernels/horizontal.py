@@ -29,7 +29,9 @@ Node = Cluster | Operation
 
 def merge_pointwise(clustering: Clustering) -> int:
     """Merge independent pointwise kernels; how many fewer there are."""
-    candidates = [found for found in clustering.clusters() if _is_pointwise(clustering, found) and _writes_little(found)]
+    candidates = [
+        found for found in clustering.clusters() if _is_pointwise(clustering, found) and _writes_little(found)
+    ]
     return _merge_groups(clustering, candidates, len(candidates))
 
 
@@ -137,8 +139,10 @@ def _peak(clustering: Clustering, group: Sequence[Cluster]) -> int:
     change = [0] * (len(nodes) + 1)
     for cluster in clustering.clusters():
         for value in cluster.outputs:
-            ends = [step[user] for user in clustering.users_of_value(value) if user in step]
-            if ends:
+            users = clustering.users_of_value(value)
+            ends = [step[user] for user in users if user in step]
+            # What is returned has memory of its own.
+            if ends and not any(isinstance(user, Operation) and user.is_terminator for user in users):
                 change[step[cluster]] += value.type.nbytes
                 change[max(ends) + 1] -= value.type.nbytes
     live = peak = 0

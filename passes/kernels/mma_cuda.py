@@ -1,9 +1,9 @@
 """Contractions of half or bfloat16 factors on a GPU's tensor cores.
 
 A block's warps divide a tile among them, and each warp holds 16x16 matrices of sums, in float.  Products are those of the
-``gpu`` dialect's ``subgroup_mma`` ops, which take their factors from the panels in shared memory.  How the sums lie in the lanes'
-registers is nobody's business, so they go through shared memory as well, one matrix of each warp at a time; from there the lanes
-take elements and compute the results, as the other kernels do.
+``gpu`` dialect's ``subgroup_mma`` ops, which take their factors from the panels in shared memory.  How the sums lie in the
+lanes' registers is nobody's business, so they go through shared memory as well, one matrix of each warp at a time; from there
+the lanes take elements and compute the results, as the other kernels do.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The part of one operand of a contraction that a block of a GPU's threads has in shared memory, in two buffers in turn.
 
 `load` brings a thread's units of a step to registers, and `store` from there to a buffer.  A unit is a vector of 16 bytes where
-these are neighbours in memory, along the lines or along the depth of the panel, and aligned; else it is one element, which may be
-computed on the way.
+these are neighbours in memory, along the lines or along the depth of the panel, and aligned; else it is one element, which may
+be computed on the way.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from dlir.ir.affine import AffineExpr, constant, delinearize, dim, linearize
+from dlir.ir.attributes import IntegerAttr
 from dlir.ir.core import Value
 from dlir.ir.dialects.gpu import workgroup
 from dlir.ir.ops import arith, gpu, memref, vector
@@ -118,7 +119,7 @@ class Panel:
             assert leaf is not None
             found = emitter.buffers.load_vector(emitter, *leaf, type)
             assert found.defining_op is not None
-            found.defining_op.set("alignment", VECTOR)
+            found.defining_op.attributes["alignment"] = IntegerAttr(VECTOR)
             return found
 
         def zeros() -> Value:
@@ -163,9 +164,7 @@ class Panel:
             return op.operands[0]
         return arith.truncf(found, result_types=[self.dtype])
 
-    def _leaf(
-        self, outer: Sequence[AffineExpr], line: AffineExpr, k: AffineExpr
-    ) -> tuple[Value, Index] | None:
+    def _leaf(self, outer: Sequence[AffineExpr], line: AffineExpr, k: AffineExpr) -> tuple[Value, Index] | None:
         """Where in memory that is, if it is there as it is."""
         leaf = leaf_of(self.tiling.op, self.operand, self._index(outer, line, k))
         return leaf if leaf is not None and leaf[0] in self.emitter.buffers and leaf[0].dtype is self.dtype else None

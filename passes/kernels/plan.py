@@ -5,8 +5,8 @@ A kernel has one of these forms:
 - *flat*: no reductions; every result is computed point by point over one shape;
 - *window*: the same, and each point reduces over a window of its own;
 - *row*: reductions that all belong to the same rows.  A row is a work item: its reductions are computed first, each over its
-  own loop, and the results after them, reading the row again;
-- *nested*: a reduction of all rows of such a form, one after another, to one number;
+  own loop, and the results after them, reading the row again.  What is reduced over everything, the rows included, is a
+  *total*: each row has its term, and what is computed from the totals comes after all rows;
 - *scan*: running totals along one dimension of the results, which runs in order, with pointwise ops before and after;
 - *contraction*: one contraction, with pointwise ops on its result;
 - *attention*: one attention, with pointwise ops on its result;
@@ -37,13 +37,15 @@ class Unfit(Exception):
 class Loop:
     """One loop over the columns of a row: dimensions len(rows) .. of its indices.
 
-    It computes either `reductions` or the results number `outputs`, each at its index; `demand` is what it reads.
+    It computes either `reductions`, or the results number `outputs`, each at its index, and what the row adds to `totals`,
+    each with the point of its space; `demand` is what it reads.
     """
 
     extents: tuple[int, ...]
     demand: Demand
     reductions: list[Primitive] = field(default_factory=list)
     outputs: list[tuple[int, Index]] = field(default_factory=list)
+    totals: list[tuple[Primitive, Index]] = field(default_factory=list)
 
 
 @dataclass(eq=False)
@@ -60,12 +62,12 @@ class Plan:
     row_index: dict[Primitive, Index] = field(default_factory=dict)
     #: The contraction, window op, scan or attention, for those forms.
     anchor: Any = None
-    #: For the form "nested": the rows that the anchor reduces.
-    inner: Plan | None = None
     #: For the form "parts": the numbers of a part's results, and its plan.
     parts: list[tuple[list[int], Plan]] = field(default_factory=list)
     #: Of the results.
     shapes: list[tuple[int, ...]] = field(default_factory=list)
+    #: The results that are computed from totals, after all rows; None if there are no totals.
+    after: Loop | None = None
 
 
 def points(shape: Sequence[int], first: int = 0) -> Index:

@@ -12,7 +12,6 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.kernels.demand import Demand
-from dlir.passes.kernels.nested import plan_nested
 from dlir.passes.kernels.parts import independent
 from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points, reshaped_index
 from dlir.passes.kernels.row_planner import plan_rows
@@ -50,7 +49,7 @@ def _plan_together(outputs: Sequence[Value], inside: Inside) -> Plan:
     elif windows:
         plan = _plan_window(outputs, inside, windows, reductions)
     elif reductions:
-        plan = _plan_reductions(outputs, inside)
+        plan = plan_rows(outputs, inside)
     else:
         plan = _plan_flat(outputs, inside)
     plan.shapes = [value.shape for value in outputs]
@@ -71,16 +70,6 @@ def _classes(outputs: Sequence[Value], inside: Inside) -> dict[Any, FusionClass]
         classes[op] = found
         waiting += op.operands
     return classes
-
-
-def _plan_reductions(outputs: Sequence[Value], inside: Inside) -> Plan:
-    try:
-        return plan_rows(outputs, inside)
-    except Unfit as reason:
-        try:
-            return plan_nested(outputs, inside)
-        except Unfit:
-            raise reason from None
 
 
 # ---------------------------------------------------------------- flat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dlir.ir.affine import AffineExpr, dim, dims
@@ -11,6 +12,9 @@ from dlir.passes.kernels.buffers import divisions
 from dlir.passes.kernels.classify import facts
 from dlir.passes.kernels.demand import Demand, Index
 from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points, reshaped_index
+
+#: A reduction of at most this many elements may be done again for each row, though it does not depend on all of the row.
+REPEATED = 16
 
 
 def plan_rows(outputs: Sequence[Value], inside: Inside) -> Plan:
@@ -26,26 +30,44 @@ class _RowPlanner:
         self.inside = inside
         #: For each output that needs reductions: its index over (rows, columns), and the column extents.
         self.placed: dict[int, tuple[Index, tuple[int, ...]]] = {}
+        #: The same for the points of what is reduced over the rows too, and the outputs that are computed from that alone.
+        self.totals: dict[Primitive, tuple[Index, tuple[int, ...]]] = {}
+        self.after: list[int] = []
         self.rows: tuple[int, ...] | None = None
         self.row_index: dict[Primitive, Index] = {}
         #: Reductions in the order in which they must be computed, and how deep they build on others.
         self.level: dict[Primitive, int] = {}
 
     def plan(self) -> Plan:
+        single = [number for number, value in enumerate(self.outputs) if math.prod(value.shape) == 1]
         for number in range(len(self.outputs)):
-            self._place(number)
+            if number not in single:
+                self._place(number)
+        # Those that say what the rows are go first.
+        totals = {number: self._totals_of(self.outputs[number]) for number in single}
+        for number in sorted(single, key=lambda number: not _has_rows(totals[number])):
+            if totals[number] and (self.rows or _has_rows(totals[number])):
+                self._place_totals(number, totals[number])
+            else:
+                self._place(number)
+        self._refuse_repeated()
         loops = self._reduction_loops()
         self._align_rest(loops)
         loops += self._output_loops()
         assert self.rows is not None
-        return Plan("row", self.rows, loops, self.row_index)
+        return Plan("row", self.rows, loops, self.row_index, after=self._after())
 
     def _place(self, number: int) -> None:
         """Split the dimensions of an output into those that its reductions depend on, the row, and columns."""
-        value = self.outputs[number]
-        shape, place, demand = self._shape_for(value)
-        if not demand.reductions:
-            return
+        shape, place, demand = self._shape_for(self.outputs[number])
+        if demand.reductions:
+            self.placed[number] = self._split(shape, place, demand)
+
+    def _split(self, shape: tuple[int, ...], place: Index, demand: Demand) -> tuple[Index, tuple[int, ...]]:
+        """`place`, which is over `shape`, over (rows, columns), and the columns' extents.
+
+        The rows are the dimensions that the reductions of `demand` depend on, and have to be the same as before.
+        """
         own = len(shape)
         used: set[int] = set()
         for op, indices in demand.reductions.items():
@@ -55,10 +77,7 @@ class _RowPlanner:
                     raise Unfit(f"'{op.name}' is needed along an axis that another reduction runs over")
                 used |= found
         row_dims = sorted(used)
-        rows = tuple(shape[n] for n in row_dims)
-        if self.rows is not None and rows != self.rows:
-            raise Unfit(f"reductions have rows of shape {list(self.rows)} and {list(rows)}")
-        self.rows = rows
+        self._set_rows(tuple(shape[n] for n in row_dims))
         renamed, columns = _split_dims(shape, row_dims)
         for op, indices in demand.reductions.items():
             for index in indices:
@@ -67,7 +86,67 @@ class _RowPlanner:
                     raise Unfit(f"'{op.name}' is needed at places that a guard keeps inside of it")
                 if self.row_index.setdefault(op, row) != row:
                     raise Unfit(f"'{op.name}' would be computed more than once")
-        self.placed[number] = tuple(expr.substitute(renamed) for expr in place), columns
+        return tuple(expr.substitute(renamed) for expr in place), columns
+
+    def _set_rows(self, rows: tuple[int, ...]) -> None:
+        if self.rows is not None and rows != self.rows:
+            raise Unfit(f"reductions have rows of shape {list(self.rows)} and {list(rows)}")
+        self.rows = rows
+
+    def _refuse_repeated(self) -> None:
+        """Unfit if a reduction of much does not depend on all of the row: each row would do it again."""
+        assert self.rows is not None
+        wanted = {number for number, extent in enumerate(self.rows) if extent != 1}
+        for op, index in self.row_index.items():
+            missing = wanted - {n for expr in index for n in expr.used_dims()}
+            if op in self.totals or (missing and math.prod(facts(op).space.reduction) > REPEATED):
+                raise Unfit(f"'{op.name}' would be computed more than once")
+
+    # ------------------------------------------------------------ totals
+
+    def _totals_of(self, value: Value) -> dict[Primitive, Demand]:
+        """The reductions that an output is computed from, all of them to one number, and what each of them needs.
+
+        Nothing if some have more results.
+        """
+        demand = Demand(self.inside, value.shape, through_reductions=False)
+        demand.want(value, points(value.shape))
+        if any(math.prod(op.results[0].shape) != 1 for op in demand.reductions):
+            return {}
+        found = {}
+        for op in demand.reductions:
+            below = found[op] = Demand(self.inside, facts(op).space.reduction)
+            below.want_operands(op, _point_of_total(op))
+        return found
+
+    def _place_totals(self, number: int, totals: dict[Primitive, Demand]) -> None:
+        """Give each row its part of the totals of an output, which is computed when all rows are done."""
+        for op, below in sorted(totals.items(), key=lambda item: not _has_rows(dict([item]))):
+            extents = facts(op).space.reduction
+            if _has_rows({op: below}):
+                if _divides(below):
+                    raise Unfit(f"'{op.name}' is over parts of rows")
+                self.totals[op] = self._split(extents, _point_of_total(op), below)
+                continue
+            assert self.rows is not None
+            rank = len(self.rows)
+            if below.reductions or extents[:rank] != self.rows:
+                raise Unfit(f"'{op.name}' is over {list(extents)}, which has no rows of shape {list(self.rows)}")
+            self.totals[op] = _point_of_total(op), extents[rank:]
+        self.after.append(number)
+
+    def _after(self) -> Loop | None:
+        """The outputs that are computed from totals."""
+        if not self.after:
+            return None
+        loop = Loop((), Demand(self.inside, (), through_reductions=False))
+        for number in self.after:
+            value = self.outputs[number]
+            loop.outputs.append((number, points(value.shape)))
+            loop.demand.want(value, points(value.shape))
+        return loop
+
+    # ------------------------------------------------------------ loops
 
     def _shape_for(self, value: Value) -> tuple[tuple[int, ...], Index, Demand]:
         """The shape to go over an output in, where in the output a point of it lies, and what is needed for that.
@@ -137,7 +216,7 @@ class _RowPlanner:
         """Place the outputs that need no reduction: where a loop already computes them, else by their leading extents."""
         assert self.rows is not None
         for number, value in enumerate(self.outputs):
-            if number in self.placed:
+            if number in self.placed or number in self.after:
                 continue
             for loop in loops:
                 found = self._index_in(loop, value)
@@ -160,17 +239,38 @@ class _RowPlanner:
         return None
 
     def _output_loops(self) -> list[Loop]:
+        """A loop for the outputs, and the terms of totals, over columns of the same extents."""
         assert self.rows is not None
         loops: dict[tuple[int, ...], Loop] = {}
-        for number, value in enumerate(self.outputs):
-            index, columns = self.placed[number]
-            loop = loops.get(columns)
-            if loop is None:
-                demand = Demand(self.inside, self.rows + columns, through_reductions=False)
-                loop = loops[columns] = Loop(columns, demand)
+
+        def loop_over(columns: tuple[int, ...]) -> Loop:
+            if columns not in loops:
+                demand = Demand(self.inside, rows + columns, through_reductions=False)
+                loops[columns] = Loop(columns, demand)
+            return loops[columns]
+
+        rows = self.rows
+        for number, (index, columns) in sorted(self.placed.items()):
+            loop = loop_over(columns)
             loop.outputs.append((number, index))
-            loop.demand.want(value, index)
+            loop.demand.want(self.outputs[number], index)
+        for op, (index, columns) in self.totals.items():
+            loop = loop_over(columns)
+            loop.totals.append((op, index))
+            loop.demand.want_operands(op, index)
         return list(loops.values())
+
+
+def _point_of_total(op: Primitive) -> Index:
+    """The points of the space of a reduction to one number, over the dimensions that it reduces."""
+    space = facts(op).space
+    return points([1] * len(space.parallel)) + points(space.reduction)
+
+
+def _has_rows(totals: dict[Primitive, Demand]) -> bool:
+    """Whether what one of the totals adds up needs reductions that are not the same for all of it."""
+    indices = (index for demand in totals.values() for found in demand.reductions.values() for index in found)
+    return any(expr.used_dims() for index in indices for expr in index)
 
 
 def _divides(demand: Demand) -> bool:

@@ -23,9 +23,29 @@ from dlir.passes.kernels.plan import Loop, points
 
 
 def emit_rows(kernel: Kernel) -> None:
-    """One work item for each row."""
-    rows = kernel.plan.rows
-    kernel.emitter.items(math.prod(rows), lambda item: Row(kernel, list(delinearize(item, rows))).emit())
+    """One work item for each row; where there are totals, the items of a reduction, and then what is computed from them."""
+    rows, emitter, after = kernel.plan.rows, kernel.emitter, kernel.plan.after
+
+    def row(item: AffineExpr) -> Sequence[Value]:
+        return Row(kernel, list(delinearize(item, rows))).emit()
+
+    def terms(item: AffineExpr) -> Sequence[Value]:
+        emitter.floor = emitter.depth
+        found = row(item)
+        emitter.floor = 0
+        return found
+
+    if after is None:
+        emitter.items(math.prod(rows), lambda item: (row(item), None)[1])
+        return
+    totals = [op for loop in kernel.plan.loops for op, _ in loop.totals]
+    reduced = [(monoid_of(op), accumulated_dtype(op)) for op in totals]
+    found = emitter.reduce([math.prod(rows)], reduced, terms)
+    with emitter.at(emitter.depth):
+        for op, accumulated in zip(totals, found):
+            index = points(op.results[0].shape)
+            emitter.remember(op.results[0], index, op.finish(Context(emitter, op), accumulated, index))
+        kernel.store_outputs(after, ())
 
 
 class Row:
@@ -38,15 +58,18 @@ class Row:
         #: Scratch buffers by the element (over canonical dimensions) that they hold.
         self.scratch: dict[tuple[Value, Index], Value] = {}
 
-    def emit(self) -> None:
+    def emit(self) -> Sequence[Value]:
+        """Compute and store the results of the row; its parts of the totals."""
         loops = self.kernel.plan.loops
         staged = staged_elements(loops, SCRATCH_LIMIT)
+        terms: list[Value] = []
         for loop in loops:
             keep = [key for key in staged.get(loop, ()) if key not in self.scratch]
             if loop.reductions:
                 self._reduce(loop, keep)
             else:
-                self._store(loop, keep)
+                terms += self._store(loop, keep)
+        return terms
 
     def _grid(self, loop: Loop) -> Grid:
         return merge_dims(self.kernel.plan, loop)
@@ -83,23 +106,24 @@ class Row:
 
     # ------------------------------------------------------------ results
 
-    def _store(self, loop: Loop, keep: list[tuple[Value, Index]]) -> None:
-        """Compute and store the results of a loop."""
+    def _store(self, loop: Loop, keep: list[tuple[Value, Index]]) -> Sequence[Value]:
+        """Compute and store the results of a loop; the row's parts of the totals."""
         emitter = self.emitter
         grid = self._grid(loop)
         places = {key: self._allocate(loop, key) for key in keep}
 
-        def body(*index: AffineExpr) -> None:
+        def body(*index: AffineExpr) -> Sequence[Value]:
             columns = grid.expand(index, loop.extents)
             self._recall(loop, columns)
+            terms = [op.element(Context(emitter, op), self._at(point, columns)) for op, point in loop.totals]
             self.kernel.store_outputs(loop, [*self.row, *columns])
             self._keep(loop, places, columns)
+            return terms
 
-        if grid.groups:
-            emitter.parallel(grid.extents, body)
-        else:
-            body()
+        reduced = [(monoid_of(op), accumulated_dtype(op)) for op, _ in loop.totals]
+        found = emitter.reduce(grid.extents, reduced, body) if grid.groups else body()
         self.scratch.update(places)
+        return found
 
     # ------------------------------------------------------------ scratch
 

@@ -16,7 +16,6 @@ from dlir.passes.kernels.flat import emit_blocks, emit_flat, emit_nest, emit_run
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.lanes import emit_lanes
 from dlir.passes.kernels.mma_cuda import emit_mma_tiles
-from dlir.passes.kernels.nested import emit_nested
 from dlir.passes.kernels.parts import SEPARATOR, emit_parts, kernels_of_parts, split_tile
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.rows import emit_rows
@@ -62,7 +61,6 @@ SCHEDULES: dict[str, Schedule] = {
         True,
     ),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
-    "nested": Schedule(emit_nested, ("nested",), "one item, which goes over the rows in order"),
     "rows": Schedule(emit_lanes, ("row",), "an item for a run of rows side by side in memory", ("rows",), True),
     "scan": Schedule(emit_scan, ("scan",), "an item for each run of totals, or for so many of them", ("runs",)),
     "contraction": Schedule(
@@ -145,4 +143,4 @@ def default_schedule(plan: Plan) -> str:
     """The schedule of a kernel that states none."""
     if plan.form == "attention":
         return "attention-blocks"
-    return plan.form if plan.form in ("row", "scan", "nested") else "nest"
+    return plan.form if plan.form in ("row", "scan") else "nest"

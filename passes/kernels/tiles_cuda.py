@@ -17,7 +17,7 @@ from dlir.ir.builder import at_end, insert
 from dlir.ir.core import Block, Region, Value
 from dlir.ir.dialects.scf import If
 from dlir.ir.ops import arith, gpu, scf
-from dlir.ir.types import INDEX, Type
+from dlir.ir.types import INDEX, ScalarType, Type
 from dlir.passes.kernels.buffers import signless
 from dlir.passes.kernels.choose_cuda import THREADS
 from dlir.passes.kernels.demand import Index
@@ -35,7 +35,10 @@ class Tiling:
         self.emitter = kernel.emitter
         self.roles = roles
         self.op = kernel.plan.anchor
-        self.dtype = signless(accumulated_dtype(self.op))
+        dtype = signless(accumulated_dtype(self.op))
+        assert isinstance(dtype, ScalarType)
+        #: The type of the sums.
+        self.dtype = dtype
         self.tile = tile
         self.threads = threads
         #: Rows and columns of the result, and how many products each element sums.
@@ -63,7 +66,9 @@ class Tiling:
 
     # ------------------------------------------------------------ results
 
-    def store(self, outer: Sequence[AffineExpr], row: AffineExpr, column: AffineExpr, total: Callable[[], Value]) -> None:
+    def store(
+        self, outer: Sequence[AffineExpr], row: AffineExpr, column: AffineExpr, total: Callable[[], Value]
+    ) -> None:
         """Compute and store the results for one element of the contraction, whose sum ``total()`` emits."""
         inside = self.inside([(row, self.extents[0], self.tile[0]), (column, self.extents[1], self.tile[1])])
 

@@ -61,6 +61,15 @@ class Assignment:
     copied_results: list[int] = field(default_factory=list)
 
 
+def bytes_needed(function: Func, effort: int) -> tuple[int, int]:
+    """Bytes of results and arena of a function over tensors, and their lower bound; `effort` as in `pack`."""
+    found = assign_buffers(function)
+    homes = [b for b in dict.fromkeys(found.buffers.values()) if b.result is not None]
+    copied = sum(function.body.terminator.operands[number].type.nbytes for number in found.copied_results)
+    needed, bound = _bytes_needed(found, homes, {}, effort)
+    return needed + copied, bound + copied
+
+
 def assign_buffers(function: Func) -> Assignment:
     """The buffers for all tensors of `function`, whose body is kernels over static shapes; DlirError for other ops."""
     found = Assignment()
@@ -169,7 +178,7 @@ def _place_results(function: Func, found: Assignment) -> None:
         else:
             found.copied_results.append(number)
     merges = _results_in_donated(found, homes)
-    if merges and _bytes_needed(found, homes, merges) <= _bytes_needed(found, homes, {}):
+    if merges and _bytes_needed(found, homes, merges)[0] <= _bytes_needed(found, homes, {})[0]:
         for buffer, place in merges.items():
             _merge(found, place, buffer)
 
@@ -188,8 +197,10 @@ def _results_in_donated(found: Assignment, homes: list[Buffer]) -> dict[Buffer, 
     return pairs
 
 
-def _bytes_needed(found: Assignment, homes: list[Buffer], merges: dict[Buffer, Buffer]) -> int:
-    """Bytes of results and arena if these results live in those donated arguments.
+def _bytes_needed(
+    found: Assignment, homes: list[Buffer], merges: dict[Buffer, Buffer], effort: int = 0
+) -> tuple[int, int]:
+    """Bytes of results and arena if these results live in those donated arguments, and the lower bound.
 
     It does not always pay: temporaries cannot wait there any more.
     """
@@ -205,7 +216,8 @@ def _bytes_needed(found: Assignment, homes: list[Buffer], merges: dict[Buffer, B
             hosts.append(Host(buffer.type.dtype, buffer.type.nbytes, 0, buffer.first - 1))
     items = [lifetime(b.type.dtype, b.type.nbytes, b.first, b.last, hosts) for b in temporaries]
     results = sum(b.type.nbytes for b in homes if b.kind == "temporary" and b not in merges)
-    return results + pack(items, effort=0).height
+    packing = pack(items, effort=effort)
+    return results + packing.height, results + packing.lower_bound
 
 
 def _merge(found: Assignment, place: Buffer, buffer: Buffer) -> None:

@@ -22,9 +22,7 @@ class Descent:
     nodes: int
 
 
-def descend(
-    spans: Sequence[tuple[int, int, int]], height: int, alignment: int, nodes: int, goal: int = 0
-) -> Descent:
+def descend(spans: Sequence[tuple[int, int, int]], height: int, alignment: int, nodes: int, goal: int = 0) -> Descent:
     """Search below `height` bytes for buffers given as (bytes, first time, last time), none of them empty.
 
     Offsets are multiples of `alignment`.  The search ends at `goal` bytes or after so many nodes.

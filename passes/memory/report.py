@@ -34,10 +34,31 @@ class MemoryReport:
     lower_bound: int
     #: Different places of memory besides the inputs: results and places in the arena.
     buffers: int
+    #: Bytes of results that live in donated inputs.
+    aliased: int = 0
 
     @property
     def planned(self) -> int:
         return self.inputs + self.results + self.arena
+
+    # What JAX calls them (`jax.stages.CompiledMemoryStats`).
+
+    @property
+    def argument_size_in_bytes(self) -> int:
+        return self.inputs
+
+    @property
+    def output_size_in_bytes(self) -> int:
+        """All results, those in donated inputs, too."""
+        return self.results + self.aliased
+
+    @property
+    def alias_size_in_bytes(self) -> int:
+        return self.aliased
+
+    @property
+    def temp_size_in_bytes(self) -> int:
+        return self.arena
 
     def __str__(self) -> str:
         parts = f"inputs {self.inputs:,} + results {self.results:,} + arena {self.arena:,}"
@@ -56,12 +77,20 @@ def memory_report(module: Module, lowered: Module, entry: str = "main") -> Memor
         return MemoryReport(naive, inputs, 0, naive - inputs, naive, 0)
     inputs, results = _argument_bytes(function, "dlir.input"), _result_bytes(function)
     arena, least = _arena_bytes(function)
-    return MemoryReport(naive, inputs, results, arena, inputs + results + least, _count_places(function))
+    aliased = _result_bytes(function, donated=True)
+    return MemoryReport(naive, inputs, results, arena, inputs + results + least, _count_places(function), aliased)
 
 
 def planned_bytes(function: Func) -> int:
     """Bytes that a call of a bufferised function needs: inputs, results of their own, and arena or allocations."""
-    return _argument_bytes(function, "dlir.input") + _result_bytes(function) + _arena_bytes(function)[0]
+    return needed_bytes(function)[0]
+
+
+def needed_bytes(function: Func) -> tuple[int, int]:
+    """`planned_bytes` and their lower bound."""
+    fixed = _argument_bytes(function, "dlir.input") + _result_bytes(function)
+    arena, least = _arena_bytes(function)
+    return fixed + arena, fixed + least
 
 
 def naive_bytes(function: Func) -> int:
@@ -110,12 +139,12 @@ def _argument_bytes(function: Func, role: str) -> int:
     )
 
 
-def _result_bytes(function: Func) -> int:
-    """Bytes of the results that do not live in a donated input."""
+def _result_bytes(function: Func, donated: bool = False) -> int:
+    """Bytes of the results that live in a donated input, or of those that do not."""
     total = 0
     for arg in function.body.args:
         roles = function.arg_attributes(arg.index)
-        if "dlir.result" in roles and "dlir.input" not in roles:
+        if "dlir.result" in roles and ("dlir.input" in roles) == donated:
             total += arg.type.nbytes
     return total
 

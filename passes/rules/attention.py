@@ -6,8 +6,8 @@ Text cannot say it: scores may be scaled and masked in several ways, or not, and
 from __future__ import annotations
 
 import math
-from functools import reduce
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np

@@ -47,8 +47,6 @@ def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile for a kernel, on a machine with vector registers of this size; 0: on this one."""
     if plan.form == "parts":
         return _choose_parts(plan, vector_bytes)
-    if plan.form == "nested":
-        return "nested", ()
     if plan.form == "row":
         return ("rows", (ROWS_TOGETHER,)) if _is_across(plan) else ("row", ())
     if plan.form == "scan":

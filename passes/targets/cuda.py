@@ -17,7 +17,7 @@ def choose(plan: Plan) -> tuple[str, tuple[int, ...]]:
         if any(part.form != "flat" for _, part in plan.parts):
             raise Unfit("only pointwise parts can share a GPU's threads")
         return SEPARATOR.join(part.form for _, part in plan.parts), ()
-    if plan.form in ("row", "flat", "scan", "nested"):
+    if plan.form in ("row", "flat", "scan"):
         return plan.form, ()
     if plan.form == "attention":
         return "attention-blocks", attention_cuda.tile_for(plan)

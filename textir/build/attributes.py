@@ -19,7 +19,7 @@ from dlir.ir.attributes import (
     TypeAttr,
 )
 from dlir.ir.errors import did_you_mean
-from dlir.ir.types import Type
+from dlir.ir.types import OpaqueType, Type
 from dlir.textir.build.base import Token, remember
 from dlir.textir.build.dictionaries import DictionaryActions
 from dlir.textir.build.numbers import POISON_ATTRIBUTE
@@ -28,6 +28,8 @@ from dlir.textir.source import Source
 #: Aliases may stand for this many characters altogether: aliases of aliases can double at each step.
 MAX_EXPANSION = 1 << 28
 
+#: A name that may be an alias, in a body of any text; strings and comments hold none.
+_ALIAS = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"|//[^\n]*+|([#!][A-Za-z_][\w$-]*+(?![\w$.<]))', re.ASCII)
 _SYMBOL = re.compile(r'@(?:([A-Za-z_$][\w$.]*+)|("[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"))(?:::)?', re.ASCII)
 
 
@@ -49,7 +51,11 @@ class AttributeActions(DictionaryActions):
         if isinstance(attribute, LocationAttr):
             self.location_aliases[name[0]] = attribute.value
 
-    def attr_name(self, name: Token) -> Attribute:
+    def attr_name(self, name: Token, type: Type | None) -> Attribute:
+        if type is not None:
+            if "." not in name[0]:
+                self.token_error(name, "an alias stands without a type")
+            return OpaqueAttr(f"{name[0]} : {type}")
         found = self.attribute_aliases.get(name[0])
         if found is not None:
             self._expansion += self._alias_sizes[found]
@@ -126,11 +132,38 @@ class AttributeActions(DictionaryActions):
             remember(self.by_text, text, found)
         return found
 
-    def opaque_attr(self, name: Token, end: int) -> Attribute:
-        return OpaqueAttr(self.source.text[name[1] : end])
+    def typed_opaque(self, attribute: Attribute, type: Type) -> Attribute:
+        return OpaqueAttr(f"{attribute} : {type}")
+
+    def opaque_attr(self, name: Token, end: int, type: Type | None) -> Attribute:
+        text = name[0] + self.without_aliases(name[1] + len(name[0]), end)
+        return OpaqueAttr(text if type is None else f"{text} : {type}")
 
     def raw_attr(self, keyword: Token, end: int) -> Attribute:
-        return OpaqueAttr(self.source.text[keyword[1] : end])
+        return OpaqueAttr(keyword[0] + self.without_aliases(keyword[1] + len(keyword[0]), end))
+
+    def opaque_type(self, name: Token, end: int) -> Type:
+        return OpaqueType(name[0][1:] + self.without_aliases(name[1] + len(name[0]), end))
+
+    def without_aliases(self, start: int, end: int) -> str:
+        """A body that is kept as its text, with what the aliases in it stand for: they are not printed."""
+        text = self.source.text[start:end]
+        if "#" not in text and "!" not in text:
+            return text
+        return _ALIAS.sub(lambda match: self._expanded(match, start), text)
+
+    def _expanded(self, match: re.Match[str], start: int) -> str:
+        if not match[1]:
+            return match[0]
+        found = self.type_aliases.get(match[0]) or self.attribute_aliases.get(match[0])
+        if found is None:
+            return match[0]
+        text = str(found)
+        self._expansion += len(text)
+        if self._expansion > MAX_EXPANSION:
+            self.token_error((match[0], start + match.start()), f"aliases stand for more than {MAX_EXPANSION} characters")
+            return match[0]
+        return text
 
     def type_attr(self, type: Type) -> Attribute:
         return TypeAttr(type)

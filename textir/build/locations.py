@@ -23,12 +23,15 @@ MAX_NESTING = 200
 class PendingLoc(Location):
     """A location that names an alias which is not defined yet: the alias itself, or a kind with its parts."""
 
-    __slots__ = ("kind", "parts", "token")
+    __slots__ = ("kind", "metadata", "parts", "token")
 
-    def __init__(self, kind: str, token: Token, parts: tuple[Location, ...] = ()) -> None:
+    def __init__(
+        self, kind: str, token: Token, parts: tuple[Location, ...] = (), metadata: Attribute | None = None
+    ) -> None:
         self.kind = kind
         self.token = token
         self.parts = parts
+        self.metadata = metadata
 
 
 class LocationActions(TypeActions):
@@ -67,12 +70,14 @@ class LocationActions(TypeActions):
         return self._compound("callsite", keyword, (callee, caller))
 
     def loc_fused(self, keyword: Token, metadata: Attribute | None, parts: list[Location]) -> Location:
-        return self._compound("fused", keyword, tuple(parts))
+        return self._compound("fused", keyword, tuple(parts), metadata)
 
     def loc_alias(self, name: Token) -> Location:
         return self.location_aliases.get(name[0]) or PendingLoc("alias", name)
 
-    def _compound(self, kind: str, token: Token, parts: tuple[Location, ...]) -> Location:
+    def _compound(
+        self, kind: str, token: Token, parts: tuple[Location, ...], metadata: Attribute | None = None
+    ) -> Location:
         known = [self._sizes.get(id(part), (0, 1, part)) for part in parts]
         depth = 1 + max(depth for depth, _, _ in known)
         count = 1 + sum(count for _, count, _ in known)
@@ -83,11 +88,11 @@ class LocationActions(TypeActions):
             return UNKNOWN
         made: Location
         if any(part.__class__ is PendingLoc for part in parts):
-            made = PendingLoc(kind, token, parts)
+            made = PendingLoc(kind, token, parts, metadata)
         elif kind == "name":
             made = NameLoc(self.unquoted(token), parts[0])
         else:
-            made = CallSiteLoc(*parts) if kind == "callsite" else FusedLoc(parts)
+            made = CallSiteLoc(*parts) if kind == "callsite" else FusedLoc(parts, metadata)
         self._sizes[id(made)] = (depth, count, made)
         return made
 
@@ -114,7 +119,8 @@ class LocationActions(TypeActions):
         if not isinstance(location, PendingLoc):
             return location
         if location.kind != "alias":
-            return self._compound(location.kind, location.token, tuple(map(self._complete, location.parts)))
+            parts = tuple(map(self._complete, location.parts))
+            return self._compound(location.kind, location.token, parts, location.metadata)
         found = self.location_aliases.get(location.token[0])
         if found is None:
             hint = did_you_mean(location.token[0], self.location_aliases)

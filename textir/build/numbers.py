@@ -60,7 +60,8 @@ class NumberActions(LocationActions):
         text = token[0]
         if isinstance(type, IntegerType | IndexType):
             return self._integer(token, type)
-        if not isinstance(type, FloatType):
+        if not isinstance(type, FloatType) or str(type) in ("f80", "f128", "tf32"):
+            # NumPy could not hold the value.
             return OpaqueAttr(f"{text} : {type}")
         if "x" not in text:
             return FloatAttr(float(text), type)

@@ -90,7 +90,7 @@ class OpActions(SkippingActions):
 
     def _generic_info(self, name: Token) -> OpInfo:
         try:
-            info = schema.look_up(self.unquoted(name))
+            info = schema.look_up(self.unquoted(name), is_generic=True)
         except OpProblem as problem:
             self.token_error(name, problem.message, hint=problem.hint)
             return UNKNOWN_OP
@@ -136,6 +136,9 @@ class OpActions(SkippingActions):
             if len(regions) != info.regions:
                 schema.check_regions(info, len(regions))
         except OpProblem as problem:
+            given = {} if entries is None else entries[0].attributes
+            if schema.is_beyond(info, given, signature):
+                return OpInfo(info.name, None), given.copy()
             self.report(problem, name, start, entries, [*signature.inputs, *(value.type for value in values)])
             return UNKNOWN_OP, attributes
         return info, attributes
@@ -180,7 +183,7 @@ class OpActions(SkippingActions):
     def _pretty_info(self, name: Token) -> OpInfo:
         full = "func.return" if name[0] == "return" else name[0]
         try:
-            info = schema.look_up(full)
+            info = schema.look_up(full, is_generic=False)
             if not info.is_registered:
                 raise schema.unknown_dialect(full)
         except OpProblem as problem:

@@ -15,6 +15,7 @@ from dlir.ir.attributes import (
     DenseElementsAttr,
     DenseResourceAttr,
     IntegerAttr,
+    OpaqueAttr,
     StringAttr,
     SymbolRefAttr,
     TypeAttr,
@@ -24,7 +25,8 @@ from dlir.ir.errors import DlirError, InferError, did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
 from dlir.ir.schema import AttributeSpec, Schema, flatten_groups, segment_sizes
-from dlir.ir.types import I32, FunctionType, ShapedType, Type
+from dlir.ir.types import I32, FunctionType, ShapedType, TensorType, Type, UnrankedType
+from dlir.ir.upstream import NOT_MODELLED, is_upstream
 from dlir.textir.build.dictionaries import Dictionary
 
 SEGMENTS = "operandSegmentSizes"
@@ -82,10 +84,15 @@ class OpInfo:
         return self.schema is not None
 
 
-def look_up(name: str) -> OpInfo:
-    """The op called `name`; OpProblem if its dialect is known and has no such op."""
+def look_up(name: str, is_generic: bool) -> OpInfo:
+    """The op called `name`; OpProblem if its dialect is known and has no such op, or no class for one of upstream's that
+    is not in the generic form."""
     cls = find_op(name)
     dialect = name.partition(".")[0]
+    if cls is None and name in NOT_MODELLED:
+        if is_generic:
+            return OpInfo(name, None)
+        raise OpProblem(f"unknown op '{name}'", hint=f'MLIR\'s is read in the generic form: "{name}"(...)')
     if cls is None and "." in name and is_dialect(dialect):
         raise OpProblem(f"unknown op '{name}'", hint=_elsewhere(name) or did_you_mean(name, dialect_ops(dialect)))
     return OpInfo(name, cls)
@@ -118,6 +125,22 @@ def _other_dialect(name: str) -> str | None:
     meant = hint.split("'")[1] if hint else ""
     is_like = hint and is_dialect(meant) and did_you_mean(op, [known.partition(".")[2] for known in dialect_ops(meant)])
     return hint if is_like else None
+
+
+def is_beyond(info: OpInfo, attributes: Mapping[str, Attribute], signature: FunctionType) -> bool:
+    """Whether a use of an op that does not fit its class is one that upstream has and dlir does not.
+
+    That is arithmetic on tensors, memrefs of unknown rank, and numbers of types without a NumPy dtype.
+    """
+    if not is_upstream(info.name):
+        return False
+    types = (*signature.inputs, *signature.results)
+    return any(isinstance(type, TensorType | UnrankedType) for type in types) or any(map(_is_odd, attributes.values()))
+
+
+def _is_odd(attribute: Attribute) -> bool:
+    """Whether it is a number, or elements, of a type without a NumPy dtype."""
+    return attribute.__class__ is OpaqueAttr and attribute.text[0] not in "#"
 
 
 def checked_attributes(
@@ -185,6 +208,8 @@ def _coerced(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> Attribu
     if found is None:
         message = f"attribute '{spec.name}' of '{info.name}' must be {_kind(spec)}, got {_short(attribute)}"
         raise OpProblem(message, attribute=spec.name, hint=_how_to_write(info, spec, attribute))
+    if spec.kind == "an attribute" and _is_odd(found):
+        raise OpProblem(f"'{info.name}' does not compute with numbers such as {_short(found)}", attribute=spec.name)
     if spec.kind == "a scalar type" and isinstance(found.value, ShapedType):
         message = f"attribute '{spec.name}' of '{info.name}' must be a scalar type, got {found}"
         raise OpProblem(message, attribute=spec.name, hint=f"did you mean {found.value.dtype}?")

@@ -132,9 +132,6 @@ class TypeActions(Actions):
         self.token_error(name, f"unknown type alias '{name[0]}'", hint=hint)
         return POISON
 
-    def opaque_type(self, name: Token, end: int) -> Type:
-        return OpaqueType(self.source.text[name[1] + 1 : end])
-
     def body(self, items: Any, close: Token) -> int:
         """The offset behind a bracketed text."""
         return close[1] + 1

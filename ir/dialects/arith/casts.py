@@ -68,7 +68,7 @@ def _is_kind(dtype: Type, kind: str) -> bool:
 
 
 def _width(dtype: Type) -> int:
-    if isinstance(dtype, IntegerType):
+    if isinstance(dtype, IntegerType | FloatType):
         return dtype.width
     return 8 * dtype.bytes if isinstance(dtype, ScalarType) else 0
 

@@ -203,6 +203,8 @@ def test_arrays_on_the_device_must_fit():
         run(x, x)
     with pytest.raises(DlirError, match="must be contiguous"):
         run(native(f32(10))[::2], y)
+    with pytest.raises(DlirError, match="at a multiple of 16 bytes"):
+        run(native(f32(6))[1:], y)
     with pytest.raises(DlirError, match=r"needs float32 of shape \[5\] in out\[0\]"):
         run(x, y, out=[native(f32(6))])
     want = x + y

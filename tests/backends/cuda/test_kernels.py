@@ -173,6 +173,38 @@ def test_wide_column_reductions_give_neighbouring_threads_neighbouring_columns(m
     assert any(op.name == "gpu.shuffle" for op in narrow.walk())
 
 
+LONG = [((70001,), None), ((2, 3, 9001), (1, 2)), ((3, 20011), (1,)), ((6007, 24), (0,)), ((1500, 70), (0,))]
+
+
+@pytest.mark.parametrize(("shape", "axes"), LONG, ids=str)
+def test_long_reductions_of_few_items_are_split_over_blocks(compiled, shape, axes):
+    x = f32(*shape)
+    module, runs = compiled(lambda x: (nd.sum(x, axes=axes), nd.max(x, axes=axes)), x)
+    launches = [op for op in module.walk() if op.name == "gpu.launch_func"]
+    assert len(launches) >= 2 and max(op.grid[0].owner.get("value") for op in launches) > 4
+    check(runs, x.sum(axes, dtype=np.float64).astype(np.float32), x.max(axes), rtol=1e-4, atol=1e-3)
+
+
+def test_the_order_of_a_split_reduction_is_fixed(compiled):
+    x = f32(50000)
+    _, runs = compiled(lambda x: nd.sum(x), x)
+    assert len({found[0].tobytes() for found in runs}) == 1
+
+
+def test_a_long_softmax_is_split_everywhere(compiled):
+    x = f32(2, 20000)
+    module, runs = compiled(lambda x: nd.softmax(x), x)
+    grids = [op.grid[0].owner.get("value") for op in module.walk() if op.name == "gpu.launch_func"]
+    assert len(grids) == 3 and min(grids) >= 8
+    check(runs, softmax(x), rtol=1e-4)
+
+
+def test_columns_are_split_with_neighbouring_threads_on_neighbouring_columns(mapped):
+    module = mapped(lambda x: nd.sum(x, axes=(0,)), f32(20000, 64))
+    first, _ = (op for op in module.walk() if isinstance(op, GPUFunc))
+    assert not any(op.name == "gpu.shuffle" for op in first.walk())
+
+
 # ---------------------------------------------------------------- contractions and windows
 
 PRODUCTS = [
@@ -217,6 +249,15 @@ def test_every_tile_of_a_matmul(compiled, monkeypatch, tile):
     a, b = rng.integers(-8, 8, (150, 37)).astype(np.float32), rng.integers(-8, 8, (37, 140)).astype(np.float32)
     _, runs = compiled(lambda a, b: nd.matmul(a, b), a, b)
     check(runs, a @ b, rtol=0, atol=0)
+
+
+def test_operands_that_begin_anywhere_are_moved_to_where_vectors_can_be_read(mapped, load_sim):
+    a, b = np.zeros(16 * 16 + 1, np.float32), f32(16, 16)
+    left = a[1:].reshape(16, 16)
+    left[...] = f32(16, 16)
+    module = mapped(lambda a, b: nd.matmul(a, b), left, b)
+    assert any(op.name == "vector.load" for op in module.walk())
+    np.testing.assert_allclose(load_sim(module)(left, b)[0], left @ b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [F16, BF16, F64, I32], ids=str)

@@ -98,26 +98,26 @@ def problem(body, head="(%x: f32, %i: index, %n: i32, %m: memref<4x8xf32>)"):
         ("%a = vector.load %m, %i, %i : vector<4xf64>", "cannot move vector<4xf64>"),
         ("%a = gpu.thread_id {dimension = #gpu<dim w>}", "'dimension' must be #gpu<dim ...> with one of x, y, z"),
         (
-            "%a = gpu.subgroup_mma_constant_matrix %x : !gpu.mma_matrix<16x16xf32, \"DOp\">",
+            '%a = gpu.subgroup_mma_constant_matrix %x : !gpu.mma_matrix<16x16xf32, "DOp">',
             'needs !gpu.mma_matrix<ROWSxCOLUMNSxTYPE, "AOp" or "BOp" or "COp">, got !gpu.mma_matrix<16x16xf32, "DOp">',
         ),
         (
-            "%a = gpu.subgroup_mma_constant_matrix %n : !gpu.mma_matrix<16x16xf32, \"COp\">",
+            '%a = gpu.subgroup_mma_constant_matrix %n : !gpu.mma_matrix<16x16xf32, "COp">',
             'cannot fill !gpu.mma_matrix<16x16xf32, "COp"> with i32',
         ),
         (
-            "%a = gpu.subgroup_mma_load_matrix %m, %i, %i {leadDimension = 8} : !gpu.mma_matrix<4x8xf32, \"AOp\">",
+            '%a = gpu.subgroup_mma_load_matrix %m, %i, %i {leadDimension = 8} : !gpu.mma_matrix<4x8xf32, "AOp">',
             "leadDimension must be a positive index, got 8",
         ),
         (
             "%a = gpu.subgroup_mma_load_matrix %m, %i, %i {leadDimension = 8 : index}"
-            " : !gpu.mma_matrix<4x8xf16, \"AOp\">",
+            ' : !gpu.mma_matrix<4x8xf16, "AOp">',
             "cannot move elements of f16 from or to memref<4x8xf32>",
         ),
         (
-            "%a = gpu.subgroup_mma_constant_matrix %x : !gpu.mma_matrix<16x8xf32, \"AOp\">\n"
-            "%b = gpu.subgroup_mma_constant_matrix %x : !gpu.mma_matrix<16x16xf32, \"BOp\">\n"
-            "%c = gpu.subgroup_mma_constant_matrix %x : !gpu.mma_matrix<16x16xf32, \"COp\">\n"
+            '%a = gpu.subgroup_mma_constant_matrix %x : !gpu.mma_matrix<16x8xf32, "AOp">\n'
+            '%b = gpu.subgroup_mma_constant_matrix %x : !gpu.mma_matrix<16x16xf32, "BOp">\n'
+            '%c = gpu.subgroup_mma_constant_matrix %x : !gpu.mma_matrix<16x16xf32, "COp">\n'
             "%d = gpu.subgroup_mma_compute %a, %b, %c",
             "cannot add !gpu.mma_matrix<16x8xf32",
         ),
