@@ -212,14 +212,20 @@ class TensorType(ShapedType):
 
 
 class UnrankedType(Type):
-    """``tensor<*xf32>`` or ``memref<*xf32>``."""
+    """``tensor<*xf32>`` or ``memref<*xf32, 1>``, whose memory space is an attribute or None."""
 
-    __slots__ = ("kind", "dtype")  # noqa: RUF023
+    __slots__ = ("kind", "dtype", "space")  # noqa: RUF023
     kind: str
     dtype: Type
+    space: Any
+
+    @classmethod
+    def _normalize(cls, kind: Any, dtype: Any, space: Any = None) -> tuple[Any, ...]:
+        return kind, dtype, space
 
     def _spell(self) -> str:
-        return f"{self.kind}<*x{self.dtype}>"
+        tail = "" if self.space is None else f", {self.space}"
+        return f"{self.kind}<*x{self.dtype}{tail}>"
 
 
 class MemRefType(ShapedType):

@@ -10,7 +10,7 @@ from dlir.ir.dialects.decompose import Decomposed
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import FUSE, KernelRegion
 from dlir.ir.effects import is_removable
-from dlir.passes.kernels.cluster import Clustering
+from dlir.passes.kernels.cluster import Clustering, Suits
 from dlir.passes.kernels.expand import expand
 from dlir.passes.kernels.horizontal import merge_contractions, merge_pointwise
 from dlir.passes.kernels.legality import check_static, is_fusible
@@ -18,6 +18,7 @@ from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.regions import make_regions
 from dlir.passes.kernels.shadow import Shadow
 from dlir.passes.manager import Pass, option
+from dlir.passes.targets import cpu, cuda
 
 
 @dataclass
@@ -47,11 +48,10 @@ class Fuse(Pass, name="fuse"):
             return
         for op in ops:
             check_static(op)
-        # On a GPU only launches make blocks wait for each other: what is reduced over all rows takes one of its own.
-        totals = self.target == "cpu"
+        suits = cuda.suits if self.target == "cuda" else cpu.suits
         for op in ops:
-            self.stats["expanded"] += _expand_unless_kernel(op, totals)
-        clustering = Clustering(block, self.max_ops, self.max_buffers, totals)
+            self.stats["expanded"] += _expand_unless_kernel(op, suits)
+        clustering = Clustering(block, self.max_ops, self.max_buffers, suits)
         clustering.run()
         if self.max_ops > 1:
             self.stats["side by side"] += merge_pointwise(clustering)
@@ -79,13 +79,13 @@ def _drop_unused(block: Block) -> None:
             op.erase()
 
 
-def _expand_unless_kernel(op: Operation, totals: bool) -> int:
+def _expand_unless_kernel(op: Operation, suits: Suits) -> int:
     """Replace a composite that is more than one kernel by what it is made of; how many were replaced."""
     count = 0
     waiting = [op]
     while waiting:
         here = waiting.pop()
-        if isinstance(here, Decomposed) and not _is_one_kernel(here, totals):
+        if isinstance(here, Decomposed) and not _is_one_kernel(here, suits):
             made = expand(here)
             if FUSE in here.attributes:
                 for new in made:
@@ -95,9 +95,9 @@ def _expand_unless_kernel(op: Operation, totals: bool) -> int:
     return count
 
 
-def _is_one_kernel(op: Operation, totals: bool) -> bool:
+def _is_one_kernel(op: Operation, suits: Suits) -> bool:
     try:
         plan = Shadow([op]).plan({op: None}, [value for value in op.results if value.is_used])
     except Unfit:
         return False
-    return totals or plan.after is None
+    return suits(plan)

@@ -33,3 +33,12 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     patch.setenv("NO_COLOR", "1")
     yield
     patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plans_are_checked() -> Iterator[None]:
+    """Whatever a test compiles: its memory plan is held against the definition."""
+    from support.plan_checker import every_plan_checked
+
+    with every_plan_checked():
+        yield

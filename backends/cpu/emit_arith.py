@@ -8,6 +8,7 @@ float16 and bfloat16 are computed in a wider type and rounded after each op, so 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dlir.backends.cpu import emit_casts
@@ -15,7 +16,8 @@ from dlir.backends.cpu.emit_casts import is_narrow, like, mangled, narrow, widen
 from dlir.backends.cpu.emit_function import FunctionEmitter, Handler
 from dlir.backends.cpu.llvm_types import element_type, elements, lanes, llvm_type, splat
 from dlir.ir.attributes import Attribute, DenseElementsAttr
-from dlir.ir.core import Operation
+from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.arith.compare import Compare
 from dlir.ir.dialects.enums import FASTMATH, OVERFLOW
 from dlir.ir.types import F32, F64, I1, Type, VectorType
@@ -294,7 +296,19 @@ def _cmpf(f: FunctionEmitter, op: Compare) -> None:
 
 
 def _select(f: FunctionEmitter, op: Operation) -> None:
-    f.emit(f"select {', '.join(f.typed(operand) for operand in op.operands)}", op.result)
+    condition, *choices = (f.typed(operand) for operand in op.operands)
+    if any(user.name in ("arith.maximumf", "arith.minimumf") for user in op.result.users):
+        # LLVM would see that a choice of infinity changes nothing and take the maximum under the condition, in a loop that it
+        # then does not widen.
+        choices = [
+            f.opaque(choice) if _is_infinite(value) else choice for choice, value in zip(choices, op.operands[1:])
+        ]
+    f.emit(f"select {condition}, {', '.join(choices)}", op.result)
+
+
+def _is_infinite(value: Value) -> bool:
+    number = constant_value(value)
+    return isinstance(number, float) and math.isinf(number)
 
 
 def _constant(f: FunctionEmitter, op: Operation) -> None:

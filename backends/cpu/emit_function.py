@@ -37,6 +37,7 @@ class FunctionEmitter:
         self._lines: list[str] = []
         self._local_memory: list[str] = []
         self._heap: list[str] = []
+        self._opaque: dict[str, str] = {}
         self._frame_bytes = 0
         self._counter = 0
 
@@ -84,6 +85,19 @@ class FunctionEmitter:
         self._local_memory.append(f"  {name} = call ptr @aligned_alloc(i64 {alignment}, i64 {size})")
         self._heap.append(name)
         return name
+
+    def opaque(self, typed: str) -> str:
+        """The constant `typed` ("float 1.0") as a value of which LLVM does not know that it is one, with its type."""
+        if typed not in self._opaque:
+            type_, _, _ = typed.partition(" ")
+            place, name = self.fresh(), self.fresh()
+            self._local_memory += [
+                f"  {place} = alloca {type_}",
+                f"  store volatile {typed}, ptr {place}",
+                f"  {name} = load volatile {type_}, ptr {place}",
+            ]
+            self._opaque[typed] = f"{type_} {name}"
+        return self._opaque[typed]
 
     def return_(self, instruction: str = "ret void") -> None:
         """End the function."""

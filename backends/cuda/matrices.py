@@ -177,18 +177,20 @@ __device__ __forceinline__ dl_sums dl_multiply_{ptx}(const dl_factors& a, const 
 {older}#else
     const int lane = threadIdx.x % 32, row = lane / 4 * 4, column = lane % 4 * 8;
 #pragma unroll
-    for (int pair = 0; pair < 8; pair++) {{
-      const int i = pair / 4, from = pair % 4;
-      const unsigned upper = __shfl_sync(0xffffffffu, (int)a.of[2 * i], row + from, 32);
-      const unsigned lower = __shfl_sync(0xffffffffu, (int)a.of[2 * i + 1], row + from, 32);
-      const unsigned left = __shfl_sync(0xffffffffu, (int)b.of[2 * half + i], column + from, 32);
-      const unsigned right = __shfl_sync(0xffffffffu, (int)b.of[2 * half + i], column + 4 + from, 32);
+    for (int i = 0; i < 2; i++) {{
+#pragma unroll 1
+      for (int from = 0; from < 4; from++) {{
+        const unsigned upper = __shfl_sync(0xffffffffu, (int)a.of[2 * i], row + from, 32);
+        const unsigned lower = __shfl_sync(0xffffffffu, (int)a.of[2 * i + 1], row + from, 32);
+        const unsigned left = __shfl_sync(0xffffffffu, (int)b.of[2 * half + i], column + from, 32);
+        const unsigned right = __shfl_sync(0xffffffffu, (int)b.of[2 * half + i], column + 4 + from, 32);
 #pragma unroll
-      for (int k = 0; k < 32; k += 16) {{
-        c[0] = fmaf(dl_float_{ptx}(upper >> k), dl_float_{ptx}(left >> k), c[0]);
-        c[1] = fmaf(dl_float_{ptx}(upper >> k), dl_float_{ptx}(right >> k), c[1]);
-        c[2] = fmaf(dl_float_{ptx}(lower >> k), dl_float_{ptx}(left >> k), c[2]);
-        c[3] = fmaf(dl_float_{ptx}(lower >> k), dl_float_{ptx}(right >> k), c[3]);
+        for (int k = 0; k < 32; k += 16) {{
+          c[0] = fmaf(dl_float_{ptx}(upper >> k), dl_float_{ptx}(left >> k), c[0]);
+          c[1] = fmaf(dl_float_{ptx}(upper >> k), dl_float_{ptx}(right >> k), c[1]);
+          c[2] = fmaf(dl_float_{ptx}(lower >> k), dl_float_{ptx}(left >> k), c[2]);
+          c[3] = fmaf(dl_float_{ptx}(lower >> k), dl_float_{ptx}(right >> k), c[3]);
+        }}
       }}
     }}
 #endif

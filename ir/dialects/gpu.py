@@ -130,7 +130,9 @@ class GPUFunc(Op, name="gpu.func"):
         if tuple(args[: len(type.inputs)]) != type.inputs:
             raise DlirError(f"the entry block's arguments {spell(args)} do not begin with {type.inputs}", self.location)
         for arg, space in [*((a, WORKGROUP) for a in self.shared), *((a, PRIVATE) for a in self.private)]:
-            if not isinstance(arg.type, MemRefType) or arg.type.space is not space:
+            if not isinstance(arg.type, MemRefType) or not (
+                arg.type.space is space or isinstance(arg.type.space, IntegerAttr)
+            ):
                 raise DlirError(f"needs a memref in {space}, got {arg.type}", self.location)
 
 
@@ -272,14 +274,15 @@ class LaneId(Op, name="gpu.lane_id"):
 class Barrier(WordOp, name="gpu.barrier"):
     """Wait for all threads of the block; what they wrote before is seen after.
 
-    LLVM 24 states the `scope`, LLVM 22 knows no other than the block.
+    LLVM 24 states the `scope`, LLVM 22 knows no other than the block.  `address_spaces` says whose writes are meant; here it
+    is all.
     """
 
     effects = frozenset({READ, WRITE})
     words: ClassVar[dict[str, Words]] = {"scope": Words("#gpu.barrier_scope<", ("workgroup",))}
 
     @staticmethod
-    def infer(*, scope: Attribute | None = None) -> None: ...
+    def infer(*, scope: Attribute | None = None, address_spaces: list | None = None) -> None: ...
 
 
 class Shuffle(WordOp, name="gpu.shuffle"):

@@ -19,6 +19,7 @@ from dlir.ir.op import READ, WRITE, Declared, Index, MemRef, Op, Scalar, Type, U
 from dlir.ir.types import BF16, F16, F32, F64, I32, INDEX, IntegerType, OpaqueType, ScalarType
 
 _SPELLING = re.compile(r'gpu\.mma_matrix<(\d+)x(\d+)x(\w+),\s*"(\w+)">')
+_IS_CONTIGUOUS = re.compile(r"strided<\[(?:[^\]]*,\s*)?1\]").match
 _ELEMENTS: dict[str, ScalarType] = {str(dtype): dtype for dtype in (F16, BF16, F32, F64, I32)} | {
     f"{sign}i8": IntegerType(8, kind) for sign, kind in (("s", "signed"), ("u", "unsigned"))
 }
@@ -65,7 +66,7 @@ def _check_memory(op: Op, buffer: Any, indices: tuple[Type, ...], matrix: Matrix
         dtype = matrix.dtype  # i8 in memory, signed or unsigned in the matrix
     if dtype is not matrix.dtype:
         raise DlirError(f"cannot move elements of {matrix.dtype} from or to {buffer}", op.location)
-    if buffer.layout is not None:
+    if buffer.layout is not None and not _IS_CONTIGUOUS(str(buffer.layout)):
         raise DlirError(f"needs a memref whose last dimension is contiguous, got {buffer}", op.location)
     stride = op.attributes["leadDimension"]
     if not isinstance(stride, IntegerAttr) or stride.type is not INDEX or stride.value < 1:

@@ -33,6 +33,7 @@ class Load(IndexedOp, name="vector.load"):
     """A vector of neighbours along the last dimensions, from `indices` on."""
 
     effects = frozenset({READ})
+    discardable = ("alignment",)  # so that xDSL, which does not have it, reads it
 
     @staticmethod
     def infer(  # type: ignore[empty-body]
@@ -47,6 +48,7 @@ class Store(IndexedOp, name="vector.store"):
     """Set neighbours along the last dimensions, from `indices` on."""
 
     effects = frozenset({WRITE})
+    discardable = ("alignment",)
 
     @staticmethod
     def infer(

@@ -6,7 +6,8 @@ flat buffer, so that neighbours in the loop are neighbours in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dlir.ir.affine import AffineExpr, Quotient, Remainder, linearize
@@ -32,12 +33,25 @@ class Buffers:
         self._constant = constant
         self._tables: dict[Attribute, Value] = {}
         self._flat: dict[Value, Value] = {}
+        #: How the elements of values are loaded that are in memory in some other way.
+        self._loaders: dict[Value, Callable[[Sequence[AffineExpr]], Value]] = {}
 
     def __contains__(self, value: Value) -> bool:
-        return value in self._memrefs
+        return value in self._memrefs or value in self._loaders
+
+    @contextmanager
+    def loading(self, value: Value, load: Callable[[Sequence[AffineExpr]], Value]) -> Iterator[None]:
+        """Let ``load(index)`` give the elements of tensor `value`."""
+        self._loaders[value] = load
+        try:
+            yield
+        finally:
+            del self._loaders[value]
 
     def load(self, emitter: Emitter, value: Value, index: Sequence[AffineExpr]) -> Value:
         """The element of tensor `value` at `index`."""
+        if value in self._loaders:
+            return self._loaders[value](index)
         return self.load_memref(emitter, self._memrefs[value], index)
 
     def table(self, emitter: Emitter, elements: Attribute, index: Sequence[AffineExpr]) -> Value:

@@ -11,7 +11,7 @@ one shape can be one kernel needs no plan: a long chain of them takes time in pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dlir.ir.core import Block, Operation, Value
@@ -21,6 +21,8 @@ from dlir.passes.kernels.groups import apply_groups
 from dlir.passes.kernels.legality import free_producers, is_fusible, is_needed_outside, sources
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.shadow import Shadow
+
+Suits = Callable[[Plan], bool]
 
 
 @dataclass(eq=False)
@@ -52,11 +54,11 @@ class Cluster:
 class Clustering:
     """The clusters of one block."""
 
-    def __init__(self, block: Block, max_ops: int, max_buffers: int, totals: bool = True) -> None:
+    def __init__(self, block: Block, max_ops: int, max_buffers: int, suits: Suits | None = None) -> None:
         self.max_ops = max_ops
         self.max_buffers = max_buffers
-        #: Whether a kernel may reduce what it computes over all of its rows.
-        self.totals = totals
+        #: Whether a kernel with this plan is worth having on the target.
+        self.suits: Suits = suits or (lambda plan: True)
         self.position = {op: number for number, op in enumerate(block.ops)}
         fusible = [op for op in block.ops if is_fusible(op)]
         self.shadow = Shadow(fusible)
@@ -155,7 +157,7 @@ class Clustering:
             plan = self.plan([*one.ops.values(), *two.ops.values()], outputs)
         except Unfit:
             return False
-        return recomputation(plan) is None and (self.totals or plan.after is None)
+        return recomputation(plan) is None and self.suits(plan)
 
     def plan(self, ops: Sequence[Operation], outputs: Sequence[Value], parts: bool = False) -> Plan:
         """The plan of one kernel of these ops; Unfit if there is none."""

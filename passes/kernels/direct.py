@@ -20,6 +20,7 @@ from dlir.ir.core import Value
 from dlir.ir.ops import arith, memref, vector
 from dlir.ir.types import MemRefType, VectorType, is_float
 from dlir.passes.kernels.buffers import signless
+from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.direct_roles import DirectRoles, direct_roles
 from dlir.passes.kernels.emit import Context, accumulated_dtype
 from dlir.passes.kernels.halo import Halo
@@ -91,12 +92,23 @@ class Direct:
         self.lanes = lanes
         self.columns = roles.width
         self.has_halo = may_leave(self.op, roles.left)
-        self.lines = Lines.of(roles, rows, self.has_halo)
+        self.lines = self._lines(rows)
         self.line = roles.size(self.lines.inner) if self.lines.inner else roles.size(self.lines.blocked)
         self.rows = min(rows, self.line)
         self.panels = roles.size(roles.panels)
         self._choose_blocks()
         self.halo: Halo | None = None
+
+    def _lines(self, rows: int) -> Lines:
+        return Lines.of(self.roles, rows, self.has_halo)
+
+    def _step(self) -> int:
+        """How many of the blocked rows must be in one block: whole tiles."""
+        return 1 if self.lines.inner else self.rows
+
+    def make_item(self, outer: Mapping[int, AffineExpr], first: AffineExpr, top: AffineExpr) -> Item:
+        """The item of the panels from `first` on, for the blocked rows from `top` on."""
+        return Item(self, outer, first, top)
 
     def _choose_blocks(self) -> None:
         """How many panels make a group, and how much of the blocked rows makes a block."""
@@ -106,7 +118,7 @@ class Direct:
         total = roles.size(self.lines.blocked)
         # What must stay together: whole tiles, and of a convolution whole lines.
         per = self.line if self.lines.inner else 1
-        self.step = max(1, self.rows if not self.lines.inner else 1)
+        self.step = max(1, self._step())
         if self.has_halo and not self.lines.inner and self.lines.blocked:
             self.step = math.lcm(self.rows, roles.sizes(self.lines.blocked)[-1])
         others = roles.size(roles.outer) * roles.size(self.lines.outer)
@@ -132,7 +144,7 @@ class Direct:
 
         def item(number: AffineExpr) -> None:
             *index, group, block = delinearize(number, counts)
-            _Item(self, dict(zip(outer, index)), group * self.group, block * self.block).emit()
+            self.make_item(dict(zip(outer, index)), group * self.group, block * self.block).emit()
 
         self.emitter.items(math.prod(counts), item)
 
@@ -145,7 +157,7 @@ class Direct:
         return values
 
 
-class _Item:
+class Item:
     """Emits one work item: the panels from `first` on, for the blocked rows from `top` on."""
 
     def __init__(self, owner: Direct, outer: Mapping[int, AffineExpr], first: AffineExpr, top: AffineExpr) -> None:
@@ -295,36 +307,50 @@ class _Item:
 
     def _finish(self, blocked: AffineExpr, inner: AffineExpr, count: int) -> None:
         """Compute and store the results for the sums of a tile."""
-        owner, emitter = self.owner, self.emitter
-        kernel, op, roles = owner.kernel, owner.op, owner.roles
-        ((*wanted,),) = kernel.plan.loops[0].demand.reductions[op]
-        extent = roles.extents[roles.column]
-        width = op.results[0].shape[_dim_of(roles)]
-        exact = width == extent * roles.size(_panels_of(roles))
+        emitter, op = self.emitter, self.owner.op
 
         def row(number: AffineExpr) -> None:
-            values = self._values(*self._place(blocked, inner, number))
-            if exact:
-                span: int | Value = extent
-            else:
-                start = roles.index({**values, roles.column: constant(0)})[_dim_of(roles)]
-                span = arith.minsi(emitter.index(-start + width), emitter.index(constant(extent)))
+            place = self._place(blocked, inner, number)
+            values = self._values(*place)
 
             def element(column: AffineExpr) -> None:
-                point = roles.index({**values, roles.column: column})[: op.results[0].rank]
-                point = tuple(emitter.bounded(expr, size) for expr, size in zip(point, op.results[0].shape))
+                point = self._point({**values, self.owner.roles.column: column})
                 found = emitter.buffers.load_memref(emitter, self.sums, (number, column))
-                finished = op.finish(Context(emitter, op), found, point)
-                loop_point = inverse(kernel.plan, point)
-                emitter.remember(op.results[0], tuple(e.substitute(loop_point) for e in wanted), finished)
-                kernel.store_outputs(kernel.plan.loops[0], loop_point)
+                self._store(place, column, point, op.finish(Context(emitter, op), found, point))
 
-            emitter.parallel([span], element)
+            emitter.parallel([self._span(values)], element)
 
         emitter.parallel([count], row)
 
+    def _span(self, values: Mapping[int, AffineExpr]) -> int | Value:
+        """How many columns the panel has that are the result's."""
+        roles, emitter = self.owner.roles, self.emitter
+        extent = roles.extents[roles.column]
+        width = self.owner.op.results[0].shape[dim_of_columns(roles)]
+        if width == extent * roles.size(_panels_of(roles)):
+            return extent
+        start = roles.index({**values, roles.column: constant(0)})[dim_of_columns(roles)]
+        return arith.minsi(emitter.index(-start + width), emitter.index(constant(extent)))
 
-def _dim_of(roles: DirectRoles) -> int:
+    def _point(self, values: Mapping[int, AffineExpr]) -> Index:
+        """The element of the result whose parts have these values."""
+        (result,) = self.owner.op.results
+        point = self.owner.roles.index(values)[: result.rank]
+        return tuple(self.emitter.bounded(expr, size) for expr, size in zip(point, result.shape))
+
+    def _store(
+        self, place: tuple[AffineExpr, AffineExpr], column: AffineExpr, point: Index, finished: Value
+    ) -> None:
+        """Compute and store the kernel's results for an element of the contraction's, which stands at `place` and `column`."""
+        kernel, op = self.owner.kernel, self.owner.op
+        (loop,) = kernel.plan.loops
+        ((*wanted,),) = loop.demand.reductions[op]
+        loop_point = inverse(kernel.plan, point)
+        self.emitter.remember(op.results[0], tuple(e.substitute(loop_point) for e in wanted), finished)
+        kernel.store_outputs(loop, loop_point)
+
+
+def dim_of_columns(roles: DirectRoles) -> int:
     """The dimension of the result that the columns are part of."""
     end = 0
     for number, part in enumerate(roles.parts):
@@ -336,7 +362,7 @@ def _dim_of(roles: DirectRoles) -> int:
 
 def _panels_of(roles: DirectRoles) -> tuple[int, ...]:
     """The parts of the dimension that the columns are part of, but for the column itself."""
-    first = sum(len(part) for part in roles.parts[: _dim_of(roles)])
+    first = sum(len(part) for part in roles.parts[: dim_of_columns(roles)])
     return tuple(range(first, roles.column))
 
 

@@ -31,7 +31,7 @@ Key = tuple[Value, Index]
 
 def emit_lanes(kernel: Kernel) -> None:
     """One work item for each run of ``tile[0]`` rows."""
-    if not kernel.plan.rows:
+    if not kernel.plan.rows or kernel.plan.after is not None:
         emit_rows(kernel)
         return
     *outer, last = kernel.plan.rows

@@ -9,6 +9,7 @@ A kernel has one of these forms:
   *total*: each row has its term, and what is computed from the totals comes after all rows;
 - *scan*: running totals along one dimension of the results, which runs in order, with pointwise ops before and after;
 - *contraction*: one contraction, with pointwise ops on its result;
+- *pooled*: one contraction, whose result a window op reduces, with pointwise ops on the results of both;
 - *attention*: one attention, with pointwise ops on its result;
 - *parts*: several of these that have nothing to do with one another.
 """
@@ -62,6 +63,8 @@ class Plan:
     row_index: dict[Primitive, Index] = field(default_factory=dict)
     #: The contraction, window op, scan or attention, for those forms.
     anchor: Any = None
+    #: What pools the anchor's result, for the form "pooled".
+    window: Any = None
     #: For the form "parts": the numbers of a part's results, and its plan.
     parts: list[tuple[list[int], Plan]] = field(default_factory=list)
     #: Of the results.

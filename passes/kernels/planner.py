@@ -14,6 +14,7 @@ from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.kernels.demand import Demand
 from dlir.passes.kernels.parts import independent
 from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points, reshaped_index
+from dlir.passes.kernels.pooled import plan_pooled
 from dlir.passes.kernels.row_planner import plan_rows
 
 
@@ -29,6 +30,8 @@ def plan_kernel(outputs: Sequence[Value], inside: Inside, parts: bool = True) ->
         if len(groups) < 2:
             raise
     found = [(group, _plan_together([outputs[number] for number in group], inside)) for group in groups]
+    if any(plan.after is not None for _, plan in found):
+        raise Unfit("what is reduced over all rows waits for all of them, and has no work items to put beside others")
     return Plan("parts", (), [], parts=found, shapes=[value.shape for value in outputs])
 
 
@@ -139,9 +142,14 @@ def _plan_contraction(
     if len(anchors) > 1:
         raise Unfit(f"'{anchors[1].name}' and '{anchors[0].name}' are both contractions")
     (anchor,) = anchors
-    _refuse_rest(anchor, reductions)
     _refuse_prologue(anchor, inside)
     plan = _plan_flat(outputs, inside)
+    if len(reductions) == 1:
+        try:
+            return plan_pooled(plan, outputs, inside, anchor, reductions[0])
+        except Unfit:
+            pass  # the plainer reason says more
+    _refuse_rest(anchor, reductions)
     _need_each_once(plan.loops[0], anchor)
     plan.form, plan.anchor = "contraction", anchor
     return plan

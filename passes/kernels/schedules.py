@@ -18,6 +18,7 @@ from dlir.passes.kernels.lanes import emit_lanes
 from dlir.passes.kernels.mma_cuda import emit_mma_tiles
 from dlir.passes.kernels.parts import SEPARATOR, emit_parts, kernels_of_parts, split_tile
 from dlir.passes.kernels.plan import Plan, Unfit
+from dlir.passes.kernels.pooled import emit_pooled
 from dlir.passes.kernels.rows import emit_rows
 from dlir.passes.kernels.scan import emit_scan
 
@@ -47,7 +48,7 @@ class Schedule:
 
 
 #: Forms whose loops are those of a pointwise kernel.
-_POINTS = ("flat", "window", "contraction")
+_POINTS = ("flat", "window", "contraction", "pooled")
 
 SCHEDULES: dict[str, Schedule] = {
     "flat": Schedule(emit_flat, _POINTS, "an item for each element"),
@@ -67,6 +68,13 @@ SCHEDULES: dict[str, Schedule] = {
         emit_contraction,
         ("contraction",),
         "register tiles over packed panels, for a CPU",
+        ("rows", "columns", "lanes"),
+        True,
+    ),
+    "pooled": Schedule(
+        emit_pooled,
+        ("pooled",),
+        "as direct, into scratch from which windows are pooled, for a CPU",
         ("rows", "columns", "lanes"),
         True,
     ),
@@ -91,7 +99,9 @@ SCHEDULES: dict[str, Schedule] = {
         True,
     ),
     "element": Schedule(
-        emit_elements, ("window", "contraction"), "an item for each element; its reduction may be a block's, for a GPU"
+        emit_elements,
+        ("window", "contraction", "pooled"),
+        "an item for each element; its reduction may be a block's, for a GPU",
     ),
     "block-tile": Schedule(
         emit_tiles,

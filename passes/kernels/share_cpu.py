@@ -108,7 +108,8 @@ def _part(loop: Parallel, axis: int, name: str, captured: Sequence[Value]) -> Fu
         for value in _from_outside(loop):
             if constant_value(value) is not None and value.defining_op is not None:
                 part.body.append(clone(value.defining_op, mapping))
-        copy = part.body.append(clone(loop, mapping))
+        copy: Parallel = clone(loop, mapping)
+        part.body.append(copy)
         lowers, uppers, steps, inits = (list(group) for group in copy.groups)
         lowers[axis], uppers[axis] = low, high
         with before(copy):

@@ -48,7 +48,7 @@ def _weight(op: Operation) -> int:
 def _runs(op: Operation) -> float:
     """How often the regions of `op` run, at most; those for a part of a kernel's items, how often on average."""
     if SHARE in op.attributes:
-        return op.attributes[SHARE].value  # type: ignore[attr-defined]
+        return op.attributes[SHARE].value
     if isinstance(op, Parallel):
         bounds = loop_bounds(op)
     elif isinstance(op, For):

@@ -43,20 +43,26 @@ ATTENTION_KEYS = 48
 ATTENTION_BYTES = 128 << 10
 
 
+def suits(plan: Plan) -> bool:
+    """Whether one kernel is no slower than several: what is reduced over all rows takes them one by one."""
+    return plan.after is None or not _is_across(plan)
+
+
 def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile for a kernel, on a machine with vector registers of this size; 0: on this one."""
     if plan.form == "parts":
         return _choose_parts(plan, vector_bytes)
     if plan.form == "row":
-        return ("rows", (ROWS_TOGETHER,)) if _is_across(plan) else ("row", ())
+        return ("rows", (ROWS_TOGETHER,)) if plan.after is None and _is_across(plan) else ("row", ())
     if plan.form == "scan":
         return "scan", _totals_together(plan)
     if plan.form == "attention":
         return "attention", _attention_tile(plan, vector_bytes or host_vector_bytes())
-    if plan.form == "contraction":
+    if plan.form in ("contraction", "pooled"):
         found = direct_tile(plan, vector_bytes or host_vector_bytes())
         if found is not None:
-            return "direct", found
+            return "direct" if plan.form == "contraction" else "pooled", found
+    if plan.form == "contraction":
         roles = roles_of(plan, lambda op: True)
         tile = None if roles is None else _tile(plan, roles, vector_bytes or host_vector_bytes())
         if tile is not None:

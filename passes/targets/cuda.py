@@ -11,6 +11,11 @@ from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.roles import roles_of
 
 
+def suits(plan: Plan) -> bool:
+    """Whether one kernel is no slower than several: only launches make blocks wait for what the others reduce."""
+    return plan.after is None
+
+
 def choose(plan: Plan) -> tuple[str, tuple[int, ...]]:
     """The schedule and tile for a kernel."""
     if plan.form == "parts":

@@ -164,7 +164,7 @@ def test_written_locations():
         'loc("n"(#early))': NameLoc("n", FileLoc("e", 1, 1)),
         "loc(#later)": FileLoc("l", 2, 2),
         'loc(callsite(#later at "n"))': CallSiteLoc(FileLoc("l", 2, 2), NameLoc("n")),
-        'loc(fused<"why">["a", #early])': FusedLoc((NameLoc("a"), FileLoc("e", 1, 1))),
+        'loc(fused<"why">["a", #early])': FusedLoc((NameLoc("a"), FileLoc("e", 1, 1)), StringAttr("why")),
     }
     for text, location in texts.items():
         module = parse(f'#early = loc("e":1:1)\n"d.c"() : () -> () {text}\n#later = loc("l":2:2)')

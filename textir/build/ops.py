@@ -129,6 +129,8 @@ class OpActions(SkippingActions):
         try:
             attributes = schema.checked_attributes(info, entries, (), is_strict=False)
             if signature not in info.accepted:
+                if schema.is_foreign(info, signature):
+                    return OpInfo(info.name, None), attributes
                 groups = schema.grouped(info, values, attributes, fill=False)
                 schema.check_kinds(info, groups)
                 if not info.needs_segments:

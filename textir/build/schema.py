@@ -138,9 +138,16 @@ def is_beyond(info: OpInfo, attributes: Mapping[str, Attribute], signature: Func
     return any(isinstance(type, TensorType | UnrankedType) for type in types) or any(map(_is_odd, attributes.values()))
 
 
+def is_foreign(info: OpInfo, signature: FunctionType) -> bool:
+    """Whether an op of upstream's has operands or results that none of its class has, even if it looks alike."""
+    return info.name.startswith(("memref.", "gpu.")) and any(
+        isinstance(type, UnrankedType) or str(type) == "!gpu.async.token" for type in (*signature.inputs, *signature.results)
+    )
+
+
 def _is_odd(attribute: Attribute) -> bool:
-    """Whether it is a number, or elements, of a type without a NumPy dtype."""
-    return attribute.__class__ is OpaqueAttr and attribute.text[0] not in "#"
+    """Whether it is a number, or elements, of a type without a NumPy dtype, or elements from outside."""
+    return attribute.__class__ is DenseResourceAttr or (attribute.__class__ is OpaqueAttr and attribute.text[0] != "#")
 
 
 def checked_attributes(

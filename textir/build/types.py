@@ -180,11 +180,14 @@ class TypeActions(Actions):
         if not _can_be_element(kind, element):
             self.token_error(keyword, f"{element} cannot be the element type of a {kind}")
             return POISON
-        if len(params) > _PARAMETERS[kind] or (dims is None and (kind == "vector" or params)):
-            self.token_error(keyword, f"too many parameters of a {kind} type" if params else "a vector has a rank")
+        if dims is None and kind == "vector":
+            self.token_error(keyword, "a vector has a rank")
+            return POISON
+        if len(params) > _PARAMETERS[kind] - (dims is None):
+            self.token_error(keyword, f"too many parameters of a {kind} type")
             return POISON
         if dims is None:
-            return UnrankedType(kind, element)
+            return UnrankedType(kind, element, *params)
         if kind == "vector":
             return self._vector(keyword, dims, element)
         extents = self._extents(dims)

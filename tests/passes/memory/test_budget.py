@@ -45,7 +45,7 @@ def test_a_budget_under_the_lower_bound_is_refused_with_the_bound_and_the_larges
     message = str(found.value.message)
     assert f"needs at least {least():,} bytes" in message
     assert f"100 over the budget of {least() - 100:,}" in message
-    assert "%x 256 bytes" in str(found.value.hint)
+    assert "%x 256 bytes" in str(found.value.diagnostics[0].hint)
 
 
 def test_a_plan_over_the_devices_memory_says_what_is_missing(monkeypatch):
@@ -56,7 +56,7 @@ def test_a_plan_over_the_devices_memory_says_what_is_missing(monkeypatch):
     assert f"needs {needed:,} bytes, but this machine has 1,000: {needed - 1000:,} bytes are missing" in str(
         found.value.message
     )
-    assert "largest values are %" in str(found.value.hint)
+    assert "largest values are %" in str(found.value.diagnostics[0].hint)
 
 
 def compile_needed() -> int:
