@@ -359,7 +359,16 @@ class Region:
 class UnregisteredOp(Operation):
     """An operation of a dialect that is not loaded: kept as it is, with unknown effects."""
 
-    __slots__ = ()
+    __slots__ = ("_properties",)
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """The names of the attributes that are the op's own, which MLIR writes in ``<{...}>``: only its dialect knows."""
+        return getattr(self, "_properties", ())
+
+    @properties.setter
+    def properties(self, names: tuple[str, ...]) -> None:
+        self._properties = names
 
 
 __all__ = ["Block", "BlockArgument", "OpResult", "Operation", "Region", "UnregisteredOp", "Use", "Value"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dlir.ir.collection import collection_paused
-from dlir.ir.core import Block, Operation, Region, Use, Value
+from dlir.ir.core import Block, Operation, Region, UnregisteredOp, Use, Value
 
 
 class Mapping:
@@ -68,6 +68,8 @@ def _clone_shell(op: Operation, mapping: Mapping) -> Operation:
         [mapping.blocks.get(block, block) for block in op.successors] if op.successors else (),
         op.location,
     )
+    if isinstance(op, UnregisteredOp) and op.properties:
+        new.properties = op.properties  # type: ignore[attr-defined]
     for index, value in enumerate(operands):
         if value not in values:
             mapping.unmapped.append((new._uses[index], value))

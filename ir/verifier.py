@@ -201,9 +201,13 @@ class _Symbols:
 
     def _nearest(self, op: Operation) -> Operation | None:
         table = op.parent_op
-        while table is not None and not getattr(table, "is_symbol_table", False):
+        while table is not None and not (table.is_symbol_table if isinstance(table, Op) else self._holds_symbols(table)):
             table = table.parent_op
         return table
+
+    def _holds_symbols(self, op: Operation) -> bool:
+        """Whether an op of an unknown dialect looks like a symbol table."""
+        return len(op.regions) == 1 and len(op.regions[0].blocks) == 1 and bool(self._table(op))
 
     def _find(self, op: Operation, path: tuple[str, ...]) -> Operation | None:
         table = self._nearest(op)

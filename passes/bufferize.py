@@ -19,8 +19,8 @@ from dlir.ir.dialects.func import Func, Return
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.dialects.state import Variable
 from dlir.ir.errors import DlirError
-from dlir.ir.ops import func, memref
-from dlir.ir.types import FunctionType, MemRefType, TensorType, Type
+from dlir.ir.ops import arith, func, memref
+from dlir.ir.types import I8, INDEX, FunctionType, MemRefType, TensorType, Type
 from dlir.passes.conversion import (
     MODIFIED,
     ConversionPattern,
@@ -32,7 +32,8 @@ from dlir.passes.conversion import (
 )
 from dlir.passes.conversion.pattern import Answer
 from dlir.passes.manager import Pass
-from dlir.passes.memory.buffers import Assignment, Buffer, assign_buffers
+from dlir.passes.memory.assignment import Assignment, Buffer
+from dlir.passes.memory.buffers import assign_buffers
 from dlir.passes.memory.packing import ALIGNMENT
 from dlir.passes.memory.views import reshaped
 
@@ -220,7 +221,10 @@ class _Patterns:
             return [_view(value, operands[source]) for value, source in zip(op.results, sources, strict=True)]
         if not op.results:
             return ()
-        views = [_view(value, self._place(plan, value)) for value in op.results]
+        views = [self._home(plan, value) for value in op.results]
+        if op in plan.assignment.merged:
+            self.stats["parts"] += 1
+            return views
         attributes = {**op.attributes, "outs": IntegerAttr(len(views))}
         pairs = plan.assignment.inplace.get(op)
         if pairs:
@@ -233,11 +237,22 @@ class _Patterns:
         self.stats["kernels"] += 1
         return views
 
+    def _home(self, plan: _Plan, value: Value) -> Value:
+        """The memref that `value` is: its buffer under its shape, or a part of it."""
+        place = self._place(plan, value)
+        if not plan.assignment.buffers[value].is_bytes:
+            return _view(value, place)
+        begin = arith.constant(plan.assignment.parts[value], INDEX)
+        part = memref.view(place, begin, result_types=[_memref(value.type)])
+        part.name = value.name
+        return part
+
     def _place(self, plan: _Plan, value: Value) -> Value:
         """The memref of the buffer of `value`, allocated if this is its first value."""
         buffer = plan.assignment.buffers[value]
         if buffer not in plan.places:
-            place = memref.alloc(alignment=ALIGNMENT, result_types=[_memref(buffer.type)])
+            type = MemRefType((buffer.nbytes,), I8) if buffer.is_bytes else _memref(buffer.type)
+            place = memref.alloc(alignment=ALIGNMENT, result_types=[type])
             place.name = value.name
             plan.places[buffer] = place
             self.stats["allocs"] += 1

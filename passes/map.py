@@ -13,7 +13,8 @@ class Map(Pass, name="map"):
     """Assign the parallel loops of kernels to the machine: threads and SIMD of a CPU, or the grid of a GPU.
 
     On a CPU a kernel takes the range of work items that it computes; the work of a large one is split into chunks that
-    threads share, along its inner loops if it has few items.  What chunks reduce is combined in their order.  On a GPU kernels become `gpu.func`.
+    threads share, along its inner loops if it has few items, and what chunks reduce is combined in their order.  On a GPU
+    kernels become `gpu.func`.
     """
 
     target: str = option("cpu", "the machine", choices=("cpu", "cuda"))

@@ -34,7 +34,9 @@ def spell_dict(attributes: Mapping[str, Attribute]) -> str:
 def split_attributes(op: Operation) -> tuple[dict[str, Attribute], dict[str, Attribute]]:
     """Attributes that belong to the op (MLIR's properties) in the schema's order, and the others by name."""
     if not isinstance(op, Op):
-        return {}, dict(sorted(op.attributes.items()))
+        own = getattr(op, "properties", ())
+        items = sorted(op.attributes.items())
+        return {name: item for name, item in items if name in own}, {n: item for n, item in items if n not in own}
     inherent = {name: op.attributes[name] for name in op.schema().attributes if name in op.attributes}
     if SEGMENTS in op.attributes:
         inherent[SEGMENTS] = op.attributes[SEGMENTS]

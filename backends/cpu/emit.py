@@ -33,6 +33,8 @@ HANDLERS: dict[str, Handler] = {
 #: Constant arrays of at most so many bytes are part of the code, where the optimiser sees their elements.
 EMBEDDED_BYTES = 4096
 ALIGNMENT = 64
+#: Length of a text that is worth a module of its own: about a seventh of a second of compiling.
+PART_CHARACTERS = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Emitted:
     """The text, and what the table of :data:`ENTRY` holds besides the arguments."""
 
     ir: str
+    #: The same in several modules, which may be compiled at the same time; one if it is short.
+    parts: tuple[str, ...]
     globals: tuple[Global, ...]
     #: Bytes of temporaries that no pass has placed in an arena; 0: no pointer in the table.
     scratch_bytes: int
@@ -66,6 +70,8 @@ class ModuleEmitter:
         self._functions: dict[Func, str] = {}
         self._waiting: list[Func] = []
         self._texts: list[str] = []
+        #: The number of each text that needs no other function or global, and its declaration.
+        self._leaves: dict[int, str] = {}
         self._declarations: dict[str, None] = {}
         self._loop_hints: list[str] = []
         self._math: dict[tuple[str, str], None] = {}
@@ -84,10 +90,29 @@ class ModuleEmitter:
         # Declarations stand once in a module, and the prelude brings its own.
         declarations = [line for line in self._declarations if line not in prelude.splitlines()]
         slots = [f"{slot} = internal global ptr null" for slot in self._slots.values()]
-        parts = [*declarations, *slots, *self._embedded_arrays(), prelude, *self._texts]
-        text = "\n".join([*parts, f"attributes #0 = {{ {self._target.attributes} }}", *self._loop_hints, ""])
+        attributes = f"attributes #0 = {{ {self._target.attributes} }}"
+        common = [prelude, attributes, *self._loop_hints]
+        text = "\n".join([*declarations, *slots, *self._embedded_arrays(), *common, *self._texts, ""])
+        parts = [text]
+        if len(text) > PART_CHARACTERS:
+            parts = self._parts([*declarations, *common], slots)
         is_parallel = any("@dlir.parallel_for(" in line for line in declarations)
-        return Emitted(text, tuple(self._slots), self._scratch_bytes, is_parallel)
+        return Emitted(text, tuple(parts), tuple(self._slots), self._scratch_bytes, is_parallel)
+
+    def _parts(self, common: list[str], slots: list[str]) -> list[str]:
+        """The module in several: one with all that calls something or has globals, and the kernels in groups."""
+        first = [text for number, text in enumerate(self._texts) if number not in self._leaves]
+        groups: list[list[str]] = []
+        room = 0
+        for number in self._leaves:
+            text = self._texts[number].replace("define internal ", "define ", 1)
+            if len(text) > room:
+                groups.append([])
+                room = PART_CHARACTERS
+            groups[-1].append(text)
+            room -= len(text)
+        texts = ["\n".join([*slots, *self._leaves.values(), *first]), *map("\n".join, groups)]
+        return ["\n".join([*common, *self._embedded_arrays(text), text, ""]) for text in texts]
 
     # ------------------------------------------------------------ what handlers ask for
 
@@ -176,6 +201,9 @@ class ModuleEmitter:
         symbol = self._functions[function]
         # Kernels stay functions: their noalias arguments are worth more to the vectoriser than the call costs.
         suffix = " noinline #0" if is_kernel else " #0"
+        if is_kernel and not any(isinstance(op, Call | GetGlobal) for op in function.walk()):
+            arguments = ", ".join(llvm_type(arg.type) for arg in function.body.args)
+            self._leaves[len(self._texts)] = f"declare {result} {symbol}({arguments})"
         self._texts.append(f.text(f"define internal {result} {symbol}({', '.join(parameters)}){suffix}"))
 
     def _entry_point(self, symbol: str) -> str:
@@ -194,11 +222,13 @@ class ModuleEmitter:
         f.return_()
         return f.text(f"define void @{ENTRY}(ptr noalias %table) #0")
 
-    def _embedded_arrays(self) -> list[str]:
+    def _embedded_arrays(self, text: str | None = None) -> list[str]:
+        """The constant arrays, of those that `text` names."""
         return [
             f"{symbol} = internal unnamed_addr constant "
             f"{array_constant(found['initial_value'].value, found['type'].dtype)}, align {ALIGNMENT}"
             for found, symbol in self._embedded.items()
+            if text is None or symbol in text
         ]
 
 

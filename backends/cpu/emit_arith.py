@@ -295,20 +295,37 @@ def _cmpf(f: FunctionEmitter, op: Compare) -> None:
     f.emit(f"fcmp {flags}{op.predicate} {llvm_type(type_)} {left}, {right}", op.result)
 
 
+_FLOAT_CASTS = ("arith.extf", "arith.truncf")
+
+
 def _select(f: FunctionEmitter, op: Operation) -> None:
-    condition, *choices = (f.typed(operand) for operand in op.operands)
-    if any(user.name in ("arith.maximumf", "arith.minimumf") for user in op.result.users):
+    condition, *choices = op.operands
+    texts = [f.typed(choice) for choice in choices]
+    if any(user.name in ("arith.maximumf", "arith.minimumf") for user in _users_of_number(op.result)):
         # LLVM would see that a choice of infinity changes nothing and take the maximum under the condition, in a loop that it
         # then does not widen.
-        choices = [
-            f.opaque(choice) if _is_infinite(value) else choice for choice, value in zip(choices, op.operands[1:])
-        ]
-    f.emit(f"select {condition}, {', '.join(choices)}", op.result)
+        texts = [_hidden_infinity(f, choice) or text for choice, text in zip(choices, texts)]
+    f.emit(f"select {f.typed(condition)}, {', '.join(texts)}", op.result)
 
 
-def _is_infinite(value: Value) -> bool:
-    number = constant_value(value)
-    return isinstance(number, float) and math.isinf(number)
+def _users_of_number(value: Value) -> list[Operation]:
+    """What uses a float, also in another type."""
+    found = list(value.users)
+    for user in found:  # grows
+        if user.name in _FLOAT_CASTS:
+            found += user.results[0].users
+    return found
+
+
+def _hidden_infinity(f: FunctionEmitter, value: Value) -> str | None:
+    """An infinite constant as a value that LLVM knows nothing of, with its type; None for any other value."""
+    source = value
+    while (op := source.defining_op) is not None and op.name in _FLOAT_CASTS:
+        (source,) = op.operands
+    number = constant_value(source)
+    if not isinstance(number, float) or not math.isinf(number):
+        return None
+    return f.opaque(llvm_type(value.type), splat(number, value.type))
 
 
 def _constant(f: FunctionEmitter, op: Operation) -> None:

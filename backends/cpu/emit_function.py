@@ -86,10 +86,10 @@ class FunctionEmitter:
         self._heap.append(name)
         return name
 
-    def opaque(self, typed: str) -> str:
-        """The constant `typed` ("float 1.0") as a value of which LLVM does not know that it is one, with its type."""
+    def opaque(self, type_: str, constant: str) -> str:
+        """A constant as a value of which LLVM does not know that it is one, after its type."""
+        typed = f"{type_} {constant}"
         if typed not in self._opaque:
-            type_, _, _ = typed.partition(" ")
             place, name = self.fresh(), self.fresh()
             self._local_memory += [
                 f"  {place} = alloca {type_}",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -49,6 +50,7 @@ class _Host:
     def __init__(self) -> None:
         import llvmlite
         import llvmlite.binding as llvm
+        from llvmlite.binding.ffi import lib
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
@@ -58,11 +60,13 @@ class _Host:
         self.cpu: str = llvm.get_host_cpu_name()
         self.features: str = llvm.get_host_cpu_features().flatten()
         self.target = llvm.Target.from_triple(self.triple)
-        self.machine = self._create_machine()
-        self.data_layout = str(self.machine.target_data)
-        self.compiler = llvm.create_lljit_compiler(self._create_machine())
+        self.data_layout = str(self.create_machine().target_data)
+        self.compiler = llvm.create_lljit_compiler(self.create_machine())
+        # llvmlite lets one thread at a time into LLVM, which needs that only where threads share a context or a machine.
+        run = lib.LLVMPY_RunNewModulePassManager
+        self.run_passes = getattr(run, "_cfn", run)
 
-    def _create_machine(self) -> Any:
+    def create_machine(self) -> Any:
         return self.target.create_target_machine(
             cpu=self.cpu, features=self.features, opt=3, reloc="pic", codemodel="small"
         )
@@ -108,9 +112,13 @@ def host_name() -> str:
 
 def optimised(ir: str, *, runs_once: bool = False) -> Any:
     """The llvmlite module of `ir` after O3, verified; after O1 if the code runs once.  Its str is the optimised text."""
+    return _optimised(ir, runs_once, _host().create_machine())
+
+
+def _optimised(ir: str, runs_once: bool, machine: Any) -> Any:
     host = _host()
     try:
-        module = host.llvm.parse_assembly(ir)
+        module = host.llvm.parse_assembly(ir, host.llvm.create_context())
         module.verify()
     except RuntimeError as error:
         raise CodegenError(f"LLVM refused the emitted IR: {error}", ir) from error
@@ -118,28 +126,61 @@ def optimised(ir: str, *, runs_once: bool = False) -> Any:
     module.data_layout = host.data_layout
     options = host.llvm.create_pipeline_tuning_options(speed_level=1 if runs_once else 3)
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = not runs_once
-    builder = host.llvm.create_pass_builder(host.machine, options)
-    builder.getModulePassManager().run(module, builder)
+    builder = host.llvm.create_pass_builder(machine, options)
+    host.run_passes(builder.getModulePassManager(), module, builder)
     return module
 
 
-def object_code(ir: str, cache: ArtifactCache | None = None, *, runs_once: bool = False) -> bytes:
-    """The relocatable object of `ir` for this CPU, out of `cache` where it holds it."""
-    host = _host()
-    key = (host.version, host.triple, host.cpu, host.features, "O1" if runs_once else "O3", ir)
-    if cache and (cached := cache.get(key)) is not None:
-        return cached
-    code = host.machine.emit_object(optimised(ir, runs_once=runs_once))
-    if cache:
-        cache.put(key, code)
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The text of one LLVM module; `runs_once`: compiling it takes longer than running it."""
+
+    ir: str
+    runs_once: bool = False
+
+
+def object_code(source: Source, cache: ArtifactCache | None = None) -> bytes:
+    """The relocatable object of `source` for this CPU, out of `cache` where it holds it."""
+    (code,) = object_codes([source], cache)
     return code
 
 
-def link(code: bytes, exports: Iterable[str], imports: Mapping[str, int] | None = None) -> Library:
-    """Load an object; `imports` gives addresses to symbols that are not those of the process (libc, libm, Python)."""
+def object_codes(sources: Sequence[Source], cache: ArtifactCache | None = None, workers: int = 1) -> list[bytes]:
+    """The relocatable object of each of `sources`, compiled by so many threads at a time."""
+    keys = [_key(source) for source in sources]
+    found = [cache.get(key) if cache else None for key in keys]
+    # The longest first: what comes last should be over soon.
+    missing = sorted((n for n, code in enumerate(found) if code is None), key=lambda n: -len(sources[n].ir))
+    if workers > 1 and len(missing) > 1:
+        with ThreadPoolExecutor(min(workers, len(missing)), "dlir-compiler") as pool:
+            fresh = list(pool.map(_compiled, [sources[n] for n in missing]))
+    else:
+        fresh = [_compiled(sources[n]) for n in missing]
+    for number, code in zip(missing, fresh):
+        found[number] = code
+        if cache:
+            cache.put(keys[number], code)
+    return found  # type: ignore[return-value]
+
+
+def _key(source: Source) -> tuple[str, ...]:
+    host = _host()
+    return host.version, host.triple, host.cpu, host.features, "O1" if source.runs_once else "O3", source.ir
+
+
+def _compiled(source: Source) -> bytes:
+    machine = _host().create_machine()
+    return machine.emit_object(_optimised(source.ir, source.runs_once, machine))
+
+
+def link(codes: Iterable[bytes], exports: Iterable[str], imports: Mapping[str, int] | None = None) -> Library:
+    """Load objects, which may name each other's symbols; `imports` gives addresses to those that are neither theirs nor of
+    the process (libc, libm, Python)."""
     host = _host()
     names = sorted(exports)
-    builder = host.llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+    builder = host.llvm.JITLibraryBuilder().add_current_process()
+    for code in codes:
+        builder.add_object_img(code)
     for name, address in (imports or {}).items():
         builder.import_symbol(name, address)
     for name in names:
@@ -156,8 +197,6 @@ def compile_ir(
     exports: Iterable[str],
     imports: Mapping[str, int] | None = None,
     cache: ArtifactCache | None = None,
-    *,
-    runs_once: bool = False,
 ) -> Library:
-    """`ir` compiled and linked; `runs_once`: for code of which compiling takes longer than running."""
-    return link(object_code(ir, cache, runs_once=runs_once), exports, imports)
+    """`ir` compiled and linked."""
+    return link([object_code(Source(ir), cache)], exports, imports)

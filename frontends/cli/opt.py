@@ -176,7 +176,7 @@ def _process(args: argparse.Namespace, manager: PassManager, parsed: ParsedModul
             _check_round_trip(parsed.module)
         if args.memory_map:
             memory_map.write_memory_map(args.memory_map, parsed.module, args.entry)
-        return _emit(args, parsed.module)
+        return _emit(args, parsed.module, parsed.blobs)
     except DlirError:
         raise
     except Exception as error:
@@ -273,11 +273,11 @@ def _check_round_trip(module: Any) -> None:
             raise RoundTripError(f"the {form} form does not read back the same: {found}")
 
 
-def _emit(args: argparse.Namespace, module: Any) -> str:
-    from dlir.textir import to_text
+def _emit(args: argparse.Namespace, module: Any, blobs: dict[str, str]) -> str:
+    from dlir.textir import print_module
 
     if args.emit in ("dlir", "generic"):
-        return to_text(module, generic=args.emit == "generic", locations=args.locations)
+        return print_module(module, generic=args.emit == "generic", locations=args.locations, blobs=blobs)
     if args.emit == "dot":
         from dlir.frontends.cli.dot import to_dot
 

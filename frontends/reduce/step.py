@@ -14,7 +14,7 @@ import numpy as np
 
 from dlir.ir.attributes import ArrayAttr, DenseElementsAttr, DictAttr
 from dlir.ir.builder import before
-from dlir.ir.core import Block, Operation, Value
+from dlir.ir.core import Block, Operation, UnregisteredOp, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.kernel import KernelRegion
@@ -155,6 +155,8 @@ def without_result(op: Operation, index: int) -> Operation:
     kept = [result for result in op.results if result.index != index]
     types = [result.type for result in kept]
     new = type(op)(op.name, op.operands, types, op.attributes, op.regions, op.successors, op.location)
+    if isinstance(op, UnregisteredOp):
+        new.properties = op.properties  # type: ignore[attr-defined]
     for old, result in zip(kept, new.results, strict=True):
         result.name = old.name
         old.replace_by(result)

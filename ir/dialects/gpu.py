@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
-from dlir.ir.attributes import UNIT, Attribute, DenseArrayAttr, OpaqueAttr
+from dlir.ir.attributes import UNIT, Attribute, DenseArrayAttr, IntegerAttr, OpaqueAttr
 from dlir.ir.builder import insert
 from dlir.ir.core import Block, Operation, Region, Value
 from dlir.ir.dialects import gpu_mma  # noqa: F401 - registers its ops

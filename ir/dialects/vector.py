@@ -115,11 +115,15 @@ class PositionOp(Op):
         return super().create(*operands, **keywords)
 
 
+#: The index of no element; what is found there has no meaning.
+_POISON = -1
+
+
 def _part_type(vector: Vector, dynamic: tuple[Type, ...], position: tuple[int, ...]) -> Type:
     """The type of the part of `vector` at `position`; InferError if there is no such part."""
     if position.count(DYNAMIC) != len(dynamic):
         raise InferError(f"needs {position.count(DYNAMIC)} index operands for its position, got {len(dynamic)}")
-    outside = any(at != DYNAMIC and not 0 <= at < (dim or 0) for at, dim in zip(position, vector.shape))
+    outside = any(at != DYNAMIC and not _POISON <= at < (dim or 0) for at, dim in zip(position, vector.shape))
     if len(position) > vector.rank or outside:
         raise InferError(f"position {list(position)} is not inside {vector}")
     rest = vector.shape[len(position) :]

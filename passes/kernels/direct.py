@@ -120,7 +120,7 @@ class Direct:
         per = self.line if self.lines.inner else 1
         self.step = max(1, self._step())
         if self.has_halo and not self.lines.inner and self.lines.blocked:
-            self.step = math.lcm(self.rows, roles.sizes(self.lines.blocked)[-1])
+            self.step = math.lcm(self.step, roles.sizes(self.lines.blocked)[-1])
         others = roles.size(roles.outer) * roles.size(self.lines.outer)
         block = min(-(-total // self.step), max(1, MOST_ROWS // per // self.step)) * self.step
         if self.has_halo:

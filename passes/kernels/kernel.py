@@ -32,7 +32,7 @@ class Kernel:
 
     def at_most(self, size: int, extent: int, start: AffineExpr) -> int | Value:
         """`size`, or what is left of `extent` from `start` on where that can be less."""
-        if extent % size == 0:
+        if size == 0 or extent % size == 0:
             return size
         left = self.emitter.index(-start + extent)
         return arith.minsi(left, self.emitter.index(constant(size)))

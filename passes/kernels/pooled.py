@@ -189,8 +189,7 @@ class _PooledItem(Item):
     def _pool(self) -> None:
         """Pool the windows of the block."""
         owner, emitter = self.owner, self.emitter
-        first, *rest = owner.windows.pooled
-        across = owner.windows.sizes[rest[0]] if rest else 1
+        across = math.prod(owner.windows.sizes[axis] for axis in owner.windows.pooled[1:])
         # Of the blocked rows, those of a window's lines.
         step = owner.height // self.each
         height = self.height

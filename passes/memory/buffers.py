@@ -6,7 +6,8 @@ Values get a buffer in program order:
   never written;
 - a region that only reshapes is no kernel: its result is another view of the same buffer;
 - a result of a kernel takes the buffer of an operand that is used for the last time there, if the kernel can work in
-  place (:mod:`dlir.passes.memory.inplace`), and a new one otherwise.
+  place (:mod:`dlir.passes.memory.inplace`), and a new one otherwise;
+- a piece of a value, or what a value is joined from, may lie in that value's buffer (:mod:`dlir.passes.memory.parts`).
 
 What is returned lives in a buffer that the caller gives for it, or in a donated argument's, from its first value on.  A
 returned value that cannot live there is copied at the end: an argument, a variable, or the same value a second time.
@@ -14,51 +15,15 @@ returned value that cannot live there is copied at the end: an argument, a varia
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
-
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.errors import DlirError
 from dlir.ir.types import TensorType
+from dlir.passes.memory.assignment import Assignment, Buffer
 from dlir.passes.memory.inplace import inplace_candidates, reshaped_operands
 from dlir.passes.memory.packing import Host, lifetime, pack
-
-
-@dataclass(slots=True, eq=False)
-class Buffer:
-    """A piece of memory and the values that it holds, one after the other or as views of one another.
-
-    `first` and `last` are the times (op numbers) of its first value's definition and of the last use of any.  `result`
-    is the number of the function's result that it holds at the end.
-    """
-
-    kind: Literal["input", "donated", "variable", "temporary"]
-    values: list[Value]
-    first: int
-    last: int
-    result: int | None = None
-
-    @property
-    def type(self) -> TensorType:
-        """The type of the first value: all others have its dtype and size."""
-        return self.values[0].type
-
-    @property
-    def may_be_written(self) -> bool:
-        return self.kind in ("donated", "temporary")
-
-
-@dataclass(slots=True)
-class Assignment:
-    """The buffers of a function's values, which results must be copied, and which regions only reshape."""
-
-    buffers: dict[Value, Buffer] = field(default_factory=dict)
-    #: Pairs (operand, result) that share a buffer, by kernel.
-    inplace: dict[Operation, list[tuple[int, int]]] = field(default_factory=dict)
-    reshapes: dict[Operation, list[int]] = field(default_factory=dict)
-    copied_results: list[int] = field(default_factory=list)
+from dlir.passes.memory.parts import use_parts
 
 
 def bytes_needed(function: Func, effort: int) -> tuple[int, int]:
@@ -86,6 +51,7 @@ def assign_buffers(function: Func) -> Assignment:
             _assign_region(op, time, last_use, found)
         elif not op.is_terminator:
             _check_needs_no_buffer(op)
+    use_parts(function, found, lambda: _bytes_with_results(function, found))
     _place_results(function, found)
     return found
 
@@ -165,8 +131,29 @@ def _may_join(buffer: Buffer, old: Value, new: Value) -> bool:
     return buffer.kind != "donated" or not returned or buffer.type is new.type
 
 
+def _bytes_with_results(function: Func, found: Assignment) -> int:
+    """Bytes of results and arena as things stand; nothing is chosen for good."""
+    homes = _choose_homes(function, found)
+    needed = _bytes_needed(found, homes, {})[0]
+    returned = function.body.terminator.operands
+    needed += sum(returned[number].type.nbytes for number in found.copied_results)
+    for buffer in homes:
+        buffer.result = None
+    found.copied_results.clear()
+    return needed
+
+
 def _place_results(function: Func, found: Assignment) -> None:
     """Choose the buffers that hold the function's results at the end; the other results are copied."""
+    homes = _choose_homes(function, found)
+    merges = _results_in_donated(found, homes)
+    if merges and _bytes_needed(found, homes, merges)[0] <= _bytes_needed(found, homes, {})[0]:
+        for buffer, place in merges.items():
+            _merge(found, place, buffer)
+
+
+def _choose_homes(function: Func, found: Assignment) -> list[Buffer]:
+    """Say of buffers which result they hold, and of the other results that they are copied."""
     homes: list[Buffer] = []
     returned = function.body.terminator.operands
     for number, value in enumerate(returned):
@@ -177,10 +164,7 @@ def _place_results(function: Func, found: Assignment) -> None:
             homes.append(buffer)
         else:
             found.copied_results.append(number)
-    merges = _results_in_donated(found, homes)
-    if merges and _bytes_needed(found, homes, merges)[0] <= _bytes_needed(found, homes, {})[0]:
-        for buffer, place in merges.items():
-            _merge(found, place, buffer)
+    return homes
 
 
 def _results_in_donated(found: Assignment, homes: list[Buffer]) -> dict[Buffer, Buffer]:
@@ -209,12 +193,12 @@ def _bytes_needed(
     temporaries: list[Buffer] = []
     for buffer in dict.fromkeys(found.buffers.values()):
         if buffer.kind == "donated" and buffer.result is None and buffer not in merges.values():
-            hosts.append(Host(buffer.type.dtype, buffer.type.nbytes, buffer.last + 1, end))
+            hosts.append(Host(buffer.dtype, buffer.nbytes, buffer.last + 1, end))
         elif buffer.kind == "temporary" and buffer.result is None:
             temporaries.append(buffer)
         elif buffer.kind == "temporary" and buffer not in merges:
-            hosts.append(Host(buffer.type.dtype, buffer.type.nbytes, 0, buffer.first - 1))
-    items = [lifetime(b.type.dtype, b.type.nbytes, b.first, b.last, hosts) for b in temporaries]
+            hosts.append(Host(buffer.dtype, buffer.nbytes, 0, buffer.first - 1))
+    items = [lifetime(b.dtype, b.nbytes, b.first, b.last, hosts) for b in temporaries]
     results = sum(b.type.nbytes for b in homes if b.kind == "temporary" and b not in merges)
     packing = pack(items, effort=effort)
     return results + packing.height, results + packing.lower_bound

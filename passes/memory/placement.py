@@ -44,7 +44,7 @@ def placements(function: Func) -> list[Placement]:
     end = max(steps - 1, 0)
     arena = next((a for a in function.body.args if "dlir.arena" in function.arg_attributes(a.index)), None)
     for op, time in times.items():
-        if op.name in _SAME:
+        if op.name in _SAME or (op.name == "memref.view" and op.operands[0] is not arena):
             owners[op.results[0]] = owners.get(op.operands[0], op.operands[0])
         if op.name in _NAMING:
             continue
@@ -54,7 +54,7 @@ def placements(function: Func) -> list[Placement]:
                 spans[owner] = (spans.get(owner, (time, time))[0], time)
     found = [placed for arg in function.body.args if (placed := _argument(function, arg, spans, end))]
     for op in times:
-        if op.name == "memref.view" or is_planned(op):
+        if (op.name == "memref.view" and op.operands[0] is arena) or is_planned(op):
             value = op.results[0]
             first, last = spans.get(value, (times[op], times[op]))
             offset = _number(op.operands[1]) if op.name == "memref.view" else 0

@@ -172,7 +172,7 @@ def _count_places(function: Func) -> int:
     for op in function.body.ops:
         if is_planned(op):
             places[op] = None
-        elif op.name == "memref.view":
+        elif op.name == "memref.view" and op.operands[0] in function.body.args:
             places[_constant(op.operands[1])] = None
     return len(places)
 

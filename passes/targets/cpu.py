@@ -44,8 +44,9 @@ ATTENTION_BYTES = 128 << 10
 
 
 def suits(plan: Plan) -> bool:
-    """Whether one kernel is no slower than several: what is reduced over all rows takes them one by one."""
-    return plan.after is None or not _is_across(plan)
+    """Whether one kernel is no slower than several: a large one that reduces over all rows takes them one by one."""
+    points = math.prod(plan.rows) * max((math.prod(loop.extents) for loop in plan.loops), default=1)
+    return plan.after is None or points <= CACHED or not _is_across(plan)
 
 
 def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:

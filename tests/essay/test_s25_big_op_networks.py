@@ -139,7 +139,9 @@ def test_the_planned_net_computes_what_the_unplanned_one_does(make):
     rng = np.random.default_rng(0)
     arrays = {}
     for name, type in net.types.items():
-        scale = 1 if len(type.shape) < 2 else np.prod(type.shape[1:] if len(type.shape) == 4 else type.shape[:1]) ** -0.5
+        scale = (
+            1 if len(type.shape) < 2 else np.prod(type.shape[1:] if len(type.shape) == 4 else type.shape[:1]) ** -0.5
+        )
         arrays[name] = (np.abs(rng.standard_normal(type.shape)) * scale).astype(np.float32)
     wanted = compile(net.out, level="O0", backend="ref")(**arrays)
     found = compile(net.out, level="O2")(**arrays)

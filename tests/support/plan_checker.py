@@ -122,7 +122,11 @@ class _Run:
         self.seen.append(tuple(self.memory.read(self.places[value]) for value in ins))
         for position, out in enumerate(outs, len(ins)):
             for other, value in enumerate([*ins, *outs]):
-                if other < position and _overlap(self.places[out], self.places[value]) and (other, position) not in inplace:
+                if (
+                    other < position
+                    and _overlap(self.places[out], self.places[value])
+                    and (other, position) not in inplace
+                ):
                     raise WrongPlan(f"step {number}, {op.name}: operands {other} and {position} share memory")
         for position, out in enumerate(outs):
             self.memory.write(self.places[out], (number, position))

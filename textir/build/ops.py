@@ -7,7 +7,7 @@ from typing import Any
 
 from dlir.ir.attributes import Attribute, StringAttr, SymbolRefAttr
 from dlir.ir.builder import InsertionPoint
-from dlir.ir.core import Block, Region, Value
+from dlir.ir.core import Block, Region, UnregisteredOp, Value
 from dlir.ir.location import Location
 from dlir.ir.types import FunctionType
 from dlir.textir.build import schema
@@ -58,6 +58,14 @@ class OpActions(SkippingActions):
         else:
             info, attributes = self._check_generic(info, name, values, values_start, entries, signature, ())
         self.add(info, start, results, values, signature.results, attributes, (), successors or (), location)
+        if info.schema is None and props is not None:
+            self._own(props)
+
+    def _own(self, props: Dictionary) -> None:
+        """Note what is in ``<{...}>`` on the op that was made last, of which nothing else is known."""
+        op = self.point.block.last
+        if isinstance(op, UnregisteredOp):
+            op.properties = tuple(name for name, _, _ in props[0].items)
 
     def generic_head(
         self,
@@ -87,6 +95,8 @@ class OpActions(SkippingActions):
         else:
             info, attributes = self._check_generic(info, name, values, values_start, entries, signature, regions)
         self.add(info, start, results, values, signature.results, attributes, regions, successors, location)
+        if info.schema is None and props is not None:
+            self._own(props)
 
     def _generic_info(self, name: Token) -> OpInfo:
         try:

@@ -48,7 +48,7 @@ def test_imported_address_is_called():
 )
 def test_refused_ir_is_an_error_with_its_text(ir):
     with pytest.raises(jit.CodegenError) as error:
-        jit.object_code(ir)
+        jit.object_code(jit.Source(ir))
     assert error.value.ir == ir
 
 
@@ -64,15 +64,15 @@ def test_missing_export_is_an_error():
 
 def test_second_compilation_takes_the_cached_object(tmp_path, monkeypatch):
     cache = ArtifactCache("cpu", tmp_path / "cache")
-    first = jit.object_code(ADD, cache)
+    first = jit.object_code(jit.Source(ADD), cache)
     monkeypatch.setattr(jit, "optimised", lambda ir: pytest.fail("compiled again"))
-    assert jit.object_code(ADD, cache) == first
+    assert jit.object_code(jit.Source(ADD), cache) == first
     assert jit.compile_ir(ADD, ["add"], cache=cache).function("add", BINARY)(1, 2) == 3
 
 
 def test_damaged_object_in_the_cache_is_compiled_again(tmp_path):
     cache = ArtifactCache("cpu", tmp_path / "cache")
-    jit.object_code(ADD, cache)
+    jit.object_code(jit.Source(ADD), cache)
     (entry,) = cache.directory.iterdir()
     content = bytearray(entry.read_bytes())
     content[-1] ^= 1

@@ -94,7 +94,9 @@ def test_tensors_without_elements_need_nothing(backend):
     empty, zeros = program(np.zeros((0, 4), np.float32), np.ones((4, 3), np.float32))
     assert empty.shape == (0, 3)
     np.testing.assert_array_equal(zeros, np.zeros(3, np.float32))
-    lowered = PassManager.from_text("fuse{max-ops=1},schedule,reorder,bufferize,plan-memory{poison=true}").run(parse(text))
+    lowered = PassManager.from_text("fuse{max-ops=1},schedule,reorder,bufferize,plan-memory{poison=true}").run(
+        parse(text)
+    )
     assert memory_report(parse(text), lowered).planned == 48 + 12
 
 
