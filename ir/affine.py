@@ -76,7 +76,7 @@ class AffineExpr:
     terms: tuple[tuple[Atom, int], ...]
 
     def __init__(self, terms: Mapping[Atom, int], constant: int = 0) -> None:
-        self.terms = tuple((atom, factor) for atom, factor in terms.items() if factor)
+        self.terms = tuple([(atom, factor) for atom, factor in terms.items() if factor])
         self.constant = constant
         self._hash: int | None = None
 
@@ -84,7 +84,11 @@ class AffineExpr:
 
     def __add__(self, other: AffineExpr | int) -> AffineExpr:
         if isinstance(other, int):
-            return AffineExpr(dict(self.terms), self.constant + other)
+            return AffineExpr(dict(self.terms), self.constant + other) if other else self
+        if not other.terms:
+            return self + other.constant
+        if not self.terms:
+            return other + self.constant
         terms = dict(self.terms)
         for atom, factor in other.terms:
             terms[atom] = terms.get(atom, 0) + factor
@@ -109,6 +113,8 @@ class AffineExpr:
             if not other.is_constant:
                 raise TypeError(f"({self}) * ({other}) is not affine")
             other = other.constant
+        if other == 1:
+            return self
         return AffineExpr({atom: factor * other for atom, factor in self.terms}, self.constant * other)
 
     def __rmul__(self, other: int) -> AffineExpr:
@@ -369,9 +375,9 @@ def _atom_bounds(atom: Atom) -> Bounds:
 
 def _recombined(expr: AffineExpr) -> AffineExpr:
     """``expr`` with ``e // c * c + e % c`` written as ``e``."""
-    terms = dict(expr.terms)
     for atom, factor in expr.terms:
         if isinstance(atom, Remainder):
+            terms = dict(expr.terms)
             quotient = (atom.expr // atom.divisor).only_atom
             if quotient is not None and terms.get(quotient) == factor * atom.divisor:
                 del terms[quotient], terms[atom]

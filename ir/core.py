@@ -182,17 +182,16 @@ class Operation:
 
     def walk(self) -> Iterator[Operation]:
         """This op and all inside, outer before inner, in program order; the op in hand may be erased or moved."""
-        yield self
-        stack = [
-            op for region in reversed(self.regions) for block in reversed(region.blocks) for op in block.reversed_ops
-        ]
+        stack = [self]
         while stack:
             op = stack.pop()
             yield op
-            if op.regions:
-                for region in reversed(op.regions):
-                    for block in reversed(region.blocks):
-                        stack.extend(block.reversed_ops)
+            for region in reversed(op.regions) if op.regions else ():
+                for block in reversed(region.blocks):
+                    inner = block._last
+                    while inner is not None:
+                        stack.append(inner)
+                        inner = inner._previous
 
     def get(self, name: str, default: Any = None) -> Any:
         """The plain value of attribute `name`, or `default`."""

@@ -110,33 +110,37 @@ def host_name() -> str:
     return f"{host.cpu} {host.features}"
 
 
-def optimised(ir: str, *, runs_once: bool = False) -> Any:
-    """The llvmlite module of `ir` after O3, verified; after O1 if the code runs once.  Its str is the optimised text."""
-    return _optimised(ir, runs_once, _host().create_machine())
-
-
-def _optimised(ir: str, runs_once: bool, machine: Any) -> Any:
-    host = _host()
-    try:
-        module = host.llvm.parse_assembly(ir, host.llvm.create_context())
-        module.verify()
-    except RuntimeError as error:
-        raise CodegenError(f"LLVM refused the emitted IR: {error}", ir) from error
-    module.triple = host.triple
-    module.data_layout = host.data_layout
-    options = host.llvm.create_pipeline_tuning_options(speed_level=1 if runs_once else 3)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = not runs_once
-    builder = host.llvm.create_pass_builder(machine, options)
-    host.run_passes(builder.getModulePassManager(), module, builder)
-    return module
-
-
 @dataclass(frozen=True, slots=True)
 class Source:
     """The text of one LLVM module; `runs_once`: compiling it takes longer than running it."""
 
     ir: str
     runs_once: bool = False
+
+
+def optimised(ir: str, *, runs_once: bool = False) -> Any:
+    """The llvmlite module of `ir` after O3, verified; after O1 if the code runs once.  Its str is the optimised text."""
+    return _optimised(Source(ir, runs_once), _host().create_machine(), None)
+
+
+def _optimised(source: Source, machine: Any, context: Any) -> Any:
+    """The module of `source`; the caller closes it before the context goes away."""
+    host = _host()
+    module = None
+    try:
+        module = host.llvm.parse_assembly(source.ir, context)
+        module.verify()
+    except RuntimeError as error:
+        if module is not None:
+            module.close()
+        raise CodegenError(f"LLVM refused the emitted IR: {error}", source.ir) from error
+    module.triple = host.triple
+    module.data_layout = host.data_layout
+    options = host.llvm.create_pipeline_tuning_options(speed_level=1 if source.runs_once else 3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = not source.runs_once
+    builder = host.llvm.create_pass_builder(machine, options)
+    host.run_passes(builder.getModulePassManager(), module, builder)
+    return module
 
 
 def object_code(source: Source, cache: ArtifactCache | None = None) -> bytes:
@@ -169,8 +173,11 @@ def _key(source: Source) -> tuple[str, ...]:
 
 
 def _compiled(source: Source) -> bytes:
-    machine = _host().create_machine()
-    return machine.emit_object(_optimised(source.ir, source.runs_once, machine))
+    """The object of `source`, compiled in a context of its own, so that other threads may compile at the same time."""
+    host = _host()
+    machine, context = host.create_machine(), host.llvm.create_context()
+    with _optimised(source, machine, context) as module:
+        return machine.emit_object(module)
 
 
 def link(codes: Iterable[bytes], exports: Iterable[str], imports: Mapping[str, int] | None = None) -> Library:

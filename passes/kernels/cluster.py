@@ -60,6 +60,8 @@ class Clustering:
         #: Whether a kernel with this plan is worth having on the target.
         self.suits: Suits = suits or (lambda plan: True)
         self.position = {op: number for number, op in enumerate(block.ops)}
+        #: What `_users_of` has found: the block stays as it is while clusters grow.
+        self._known_users: dict[tuple[Value, ...], list[Operation]] = {}
         fusible = [op for op in block.ops if is_fusible(op)]
         self.shadow = Shadow(fusible)
         self.cluster_of: dict[Operation, Cluster] = {}
@@ -90,7 +92,9 @@ class Clustering:
             inputs.update(found)
             if operand not in found:
                 viewed.update(found)
-        outputs = {value: None for value in op.results if is_needed_outside(value, lambda other: other is op)}
+        outputs: dict[Value, None] = dict.fromkeys(
+            value for value in op.results if is_needed_outside(value, lambda other: other is op)
+        )
         users = {user: None for user in self._users_of(op.results) if user is not op}
         return Cluster({position: op}, position, position, inputs, viewed, outputs, users, self.shadow.pointwise(op))
 
@@ -243,6 +247,9 @@ class Clustering:
 
     def _users_of(self, values: Sequence[Value]) -> list[Operation]:
         """The ops of the block that use `values`; those that a view hands them on to, too."""
+        known = self._known_users.get(key := tuple(values))
+        if known is not None:
+            return known
         found: dict[Operation, None] = {}
         waiting = [user for value in values for user in value.users]
         while waiting:
@@ -254,7 +261,8 @@ class Clustering:
                 found[user] = None
             if is_view:
                 waiting += [other for value in user.results for other in value.users]
-        return list(found)
+        self._known_users[key] = list(found)
+        return self._known_users[key]
 
     def _in_block(self, op: Operation) -> Operation | None:
         """The op of the block in which `op` stands."""

@@ -132,7 +132,7 @@ def _is_kernel(clustering: Clustering, group: Iterable[Cluster]) -> bool:
 def _peak(clustering: Clustering, group: Sequence[Cluster]) -> int:
     """Bytes of the values between kernels that live at one time, at most, with `group` as one kernel."""
     members = dict.fromkeys(group)
-    nodes = _in_order(clustering, lambda node: group[0] if node in members else node)  # type: ignore[index]
+    nodes = _in_order(clustering, lambda node: group[0] if node in members else node)
     step = {node: index for index, node in enumerate(nodes)}
     if group:
         step.update(dict.fromkeys(group, step[group[0]]))

@@ -98,25 +98,18 @@ def _read_scores(value: Value) -> _Scores | None:
             found.product = op
             return found
         if op.name in ("nd.mul", "nd.div"):
-            step = _without_scale(op)
-            if step is None:
+            scaled = _without_scale(op)
+            if scaled is None:
                 return None
-            value, factor = step
+            value, factor = scaled
             found.scale *= factor
-        elif found.scale != 1.0:
-            return None  # the mask is scaled, too
-        elif op.name == "nd.select":
-            step = _without_select(op, found)
-            if step is None:
-                return None
-            value = step
-        elif op.name == "nd.add":
-            step = _without_sum(op, found)
-            if step is None:
-                return None
-            value = step
-        else:
+            continue
+        if found.scale != 1.0 or op.name not in ("nd.select", "nd.add"):
+            return None  # where there is a scale already, it is the mask's, too
+        scores = _without_select(op, found) if op.name == "nd.select" else _without_sum(op, found)
+        if scores is None:
             return None
+        value = scores
     return None
 
 

@@ -75,7 +75,8 @@ def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
 
 def _choose_parts(plan: Plan, vector_bytes: int) -> tuple[str, tuple[int, ...]]:
     """The schedules of the parts of a kernel; items should be few, because each is told apart from those of other parts."""
-    names, tiles = [], ()
+    names: list[str] = []
+    tiles: tuple[int, ...] = ()
     for _, part in plan.parts:
         name, tile = choose(part, vector_bytes)
         if name == "nest":

@@ -135,7 +135,7 @@ def is_beyond(info: OpInfo, attributes: Mapping[str, Attribute], signature: Func
     if not is_upstream(info.name):
         return False
     types = (*signature.inputs, *signature.results)
-    return any(isinstance(type, TensorType | UnrankedType) for type in types) or any(map(_is_odd, attributes.values()))
+    return any(isinstance(type, TensorType | UnrankedType) for type in types) or any(_is_odd(info, item) for item in attributes.values())
 
 
 def is_foreign(info: OpInfo, signature: FunctionType) -> bool:
@@ -145,9 +145,11 @@ def is_foreign(info: OpInfo, signature: FunctionType) -> bool:
     )
 
 
-def _is_odd(attribute: Attribute) -> bool:
-    """Whether it is a number, or elements, of a type without a NumPy dtype, or elements from outside."""
-    return attribute.__class__ is DenseResourceAttr or (attribute.__class__ is OpaqueAttr and attribute.text[0] != "#")
+def _is_odd(info: OpInfo, attribute: Attribute) -> bool:
+    """Whether it is a number, or elements, of a type without a NumPy dtype, or a tensor among the scalars' constants."""
+    if isinstance(attribute, OpaqueAttr):
+        return attribute.text[0] != "#"
+    return isinstance(attribute, DenseResourceAttr) and info.name == "arith.constant"
 
 
 def checked_attributes(
@@ -215,7 +217,7 @@ def _coerced(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> Attribu
     if found is None:
         message = f"attribute '{spec.name}' of '{info.name}' must be {_kind(spec)}, got {_short(attribute)}"
         raise OpProblem(message, attribute=spec.name, hint=_how_to_write(info, spec, attribute))
-    if spec.kind == "an attribute" and _is_odd(found):
+    if spec.kind == "an attribute" and _is_odd(info, found):
         raise OpProblem(f"'{info.name}' does not compute with numbers such as {_short(found)}", attribute=spec.name)
     if spec.kind == "a scalar type" and isinstance(found.value, ShapedType):
         message = f"attribute '{spec.name}' of '{info.name}' must be a scalar type, got {found}"
