@@ -18,7 +18,7 @@ from dlir.passes.memory.checker import conflicts
 from dlir.passes.memory.packing import Lifetime, pack
 
 #: About a minute of search at most.
-EFFORT = 200_000_000
+EFFORT = 280_000_000
 
 
 def read(path: Path) -> list[Lifetime]:

@@ -32,17 +32,21 @@ class Generator:
 
 
 def scalars(to: Generator, ops: int) -> str:
-    """Straight-line integer arithmetic."""
+    """Straight-line integer arithmetic, of which the same share is unused and repeated whatever the number of ops."""
     values = ["%x"]
+    last = "%x"  # not a constant: with it as the function's result, everything else would be unused
     while to.count < ops:
         if to.random.random() < 0.1:
-            values.append(to.result(f'"arith.constant"() <{{value = {to.random.randrange(1000)} : i32}}> : () -> i32'))
+            values.append(
+                to.result(f'"arith.constant"() <{{value = {to.random.randrange(ops // 3)} : i32}}> : () -> i32')
+            )
             continue
         name = to.random.choice(["addi", "subi", "muli"])
         first, second = to.random.choice(values[-20:]), to.random.choice(values[-20:])
         flags = "<{overflowFlags = #arith.overflow<none>}>"
-        values.append(to.result(f'"arith.{name}"({first}, {second}) {flags} : (i32, i32) -> i32'))
-    return values[-1]
+        last = to.result(f'"arith.{name}"({first}, {second}) {flags} : (i32, i32) -> i32')
+        values.append(last)
+    return last
 
 
 TENSOR = "tensor<8x64x56x56xf32>"

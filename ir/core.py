@@ -16,6 +16,10 @@ from dlir.ir.location import UNKNOWN, Location
 from dlir.ir.types import Type
 from dlir.ir.values import BlockArgument, OpResult, Use, Value
 
+#: What an op may do besides computing its results.
+READ, WRITE, ALLOC, IO = "read", "write", "alloc", "io"
+EVERY_EFFECT = frozenset({READ, WRITE, ALLOC, IO})
+
 
 class Operation:
     """One operation.  Registered ops are subclasses (see :mod:`dlir.ir.op`); anything else is an `UnregisteredOp`."""
@@ -100,6 +104,10 @@ class Operation:
             if result._first_use is not None:
                 return True
         return False
+
+    def side_effects(self) -> frozenset[str]:
+        """What this very op may do, its regions not counted (see `dlir.ir.effects`): anything, as nothing is known of it."""
+        return EVERY_EFFECT
 
     # ------------------------------------------------------------ place
 
@@ -370,4 +378,18 @@ class UnregisteredOp(Operation):
         self._properties = names
 
 
-__all__ = ["Block", "BlockArgument", "OpResult", "Operation", "Region", "UnregisteredOp", "Use", "Value"]
+__all__ = [
+    "ALLOC",
+    "EVERY_EFFECT",
+    "IO",
+    "READ",
+    "WRITE",
+    "Block",
+    "BlockArgument",
+    "OpResult",
+    "Operation",
+    "Region",
+    "UnregisteredOp",
+    "Use",
+    "Value",
+]

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from dlir.ir.core import Operation
-from dlir.ir.op import ALLOC, IO, READ, WRITE, Op
+from dlir.ir.core import EVERY_EFFECT, READ, Operation
 
-ALL = frozenset({READ, WRITE, ALLOC, IO})
 NONE: frozenset[str] = frozenset()
 _ONLY_READS = frozenset({READ})
 
 
-def own_effects(op: Operation) -> frozenset[str]:
-    """The effects of `op` without those of the ops in its regions; everything for an op that is not registered."""
-    # Passes ask this of every op: the flag is three times as fast as isinstance.
-    return cast_to_op(op).side_effects() if op.is_registered else ALL
-
-
 def effects_of(op: Operation) -> frozenset[str]:
     """The effects of `op` and of all inside its regions; everything for an op that is not registered."""
-    found = own_effects(op)
-    if op.regions and found != ALL:
+    found = op.side_effects()
+    if op.regions and found != EVERY_EFFECT:
         for inner in op.walk():
-            found |= own_effects(inner)
-            if found == ALL:
+            found |= inner.side_effects()
+            if found == EVERY_EFFECT:
                 break
     return found
 
@@ -32,11 +24,11 @@ def effects_inside(op: Operation) -> dict[Operation, frozenset[str]]:
     found: dict[Operation, frozenset[str]] = {}
     outer_first = [inner for inner in op.walk() if inner.regions]
     for outer in reversed(outer_first):
-        effects = own_effects(outer)
+        effects = outer.side_effects()
         for region in outer.regions:
             for block in region.blocks:
                 for inner in block.ops:
-                    effects |= found[inner] if inner.regions else own_effects(inner)
+                    effects |= found[inner] if inner.regions else inner.side_effects()
         found[outer] = effects
     return found
 
@@ -48,7 +40,9 @@ def is_removable(op: Operation, inside: dict[Operation, frozenset[str]] | None =
     """
     if not op.results or op.is_terminator:
         return False
-    if inside is None or not op.regions:
+    if not op.regions:
+        return op.side_effects() <= _ONLY_READS
+    if inside is None:
         return effects_of(op) <= _ONLY_READS
     if op not in inside:
         inside.update(effects_inside(op))

@@ -24,7 +24,7 @@ import numpy as np
 
 from dlir.ir.attributes import Attribute
 from dlir.ir.builder import current_location, insert
-from dlir.ir.core import Block, Operation, Region, Value
+from dlir.ir.core import ALLOC, IO, READ, WRITE, Block, Operation, Region, Value
 from dlir.ir.errors import DlirError, InferError, did_you_mean
 from dlir.ir.location import Location
 from dlir.ir.registry import register
@@ -46,9 +46,6 @@ MemRef = MemRefType
 Vector = VectorType
 Scalar = ScalarType
 Index = IndexType
-
-#: What an op may do besides computing its results.
-READ, WRITE, ALLOC, IO = "read", "write", "alloc", "io"
 
 
 class _Compact(type):
@@ -109,7 +106,7 @@ class Op(Operation, metaclass=_Compact):
         return groups
 
     def side_effects(self) -> frozenset[str]:
-        """What this very op may do; its regions are counted apart (see `dlir.ir.effects`)."""
+        """What this very op may do, its regions not counted (see `dlir.ir.effects`)."""
         return self.effects
 
     # ------------------------------------------------------------ schema

@@ -12,9 +12,7 @@ _OTHERS = {
         "addui_extended convertf flush_denormals maximumnumf minimumnumf mulsi_extended mului_extended"
         " scaling_extf scaling_truncf subui_extended"
     ),
-    "func": (
-        "call_indirect constant"
-    ),
+    "func": ("call_indirect constant"),
     "gpu": (
         "all_reduce alloc ballot binary cluster_block_id cluster_dim cluster_dim_blocks cluster_id"
         " create_2to4_spmat create_bsr create_coo create_coo_aos create_csc create_csr create_dn_tensor dealloc"
@@ -35,9 +33,7 @@ _OTHERS = {
         " dma_start dma_wait expand_shape extract_aligned_pointer_as_index extract_strided_metadata"
         " generic_atomic_rmw memory_space_cast prefetch rank realloc reshape subview transpose"
     ),
-    "scf": (
-        "execute_region forall forall.in_parallel index_switch"
-    ),
+    "scf": ("execute_region forall forall.in_parallel index_switch"),
     "vector": (
         "bitcast compressstore constant_mask contract create_mask deinterleave expandload extract_strided_slice"
         " from_elements gather insert_strided_slice interleave mask maskedload maskedstore multi_reduction"

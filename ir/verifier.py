@@ -8,7 +8,6 @@ values come into scope as the walk meets their definition and leave it with thei
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from dlir.ir.attributes import SymbolRefAttr
@@ -30,7 +29,7 @@ def verify(root: Operation) -> list[Diagnostic]:
 def _verify(root: Operation) -> list[Diagnostic]:
     problems: list[Diagnostic] = []
     broken: dict[Operation, None] = {}
-    ops = [op for op in root.walk() if isinstance(op, Op)]
+    ops: list[Any] = [op for op in root.walk() if op.is_registered]
     for op in ops:
         problem = _check_op(op, check_schema) or _check_place(op)
         if problem is not None:
@@ -201,7 +200,9 @@ class _Symbols:
 
     def _nearest(self, op: Operation) -> Operation | None:
         table = op.parent_op
-        while table is not None and not (table.is_symbol_table if isinstance(table, Op) else self._holds_symbols(table)):
+        while table is not None and not (
+            table.is_symbol_table if isinstance(table, Op) else self._holds_symbols(table)
+        ):
             table = table.parent_op
         return table
 
@@ -231,51 +232,54 @@ class _Dominance:
         self.problems = problems
         #: Values in scope, innermost isolated op last.
         self.scopes: list[set[Value]] = [set()]
-        #: Work still to do, last first: checks and scope changes.
-        self.stack: list[Callable[[], Any]] = []
+        #: Work still to do, last first: checks and scope changes, with their arguments.
+        self.stack: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
     def check(self, root: Operation) -> None:
         self._enter_regions(root)
         while self.stack:
-            self.stack.pop()()
+            step, arguments = self.stack.pop()
+            step(*arguments)
 
     def _enter_regions(self, op: Operation) -> None:
         if op.is_isolated:
             self.scopes.append(set())
-            self.stack.append(self.scopes.pop)
+            self.stack.append((self.scopes.pop, ()))
         # In a graph region, and in one whose op is unknown, every value of the region is in scope everywhere.
         is_graph = not op.is_registered or getattr(op, "is_graph", False)
         for region in reversed(op.regions):
-            self.stack.append(
-                partial(self._enter_graph, region, region.blocks) if is_graph else partial(self._enter_region, region)
-            )
+            if is_graph:
+                self.stack.append((self._enter_graph, (region, region.blocks)))
+            else:
+                self.stack.append((self._enter_region, (region,)))
 
     def _enter_graph(self, region: Region, blocks: list[Block]) -> None:
         """Check `blocks` with every value of the region in scope."""
         added: list[Value] = []
         for block in region.blocks:
             added += block.args
-            op = block.first
+            op = block._first
             while op is not None:
                 added += op.results
                 op = op._next
         self._enter_scope(added)
-        self.stack.extend([partial(self._resume, block.first, None) for block in reversed(blocks[1:])])
-        self._resume(blocks[0].first if blocks else None, None)
+        for block in reversed(blocks):
+            self.stack.append((self._resume, (block._first, None)))
 
     def _enter_region(self, region: Region) -> None:
         if region.blocks:
             tree = dominator_tree(region)
             if tree.unreachable:
                 # Nothing can be said of code that never runs, but what it holds is checked.
-                self.stack.append(partial(self._enter_graph, region, tree.unreachable))
+                self.stack.append((self._enter_graph, (region, tree.unreachable)))
             self._enter_block(region.blocks[0], tree)
 
     def _enter_block(self, block: Block, tree: DominatorTree) -> None:
         added: list[Value] = list(block.args)
         self._enter_scope(added)
-        self.stack.extend([partial(self._enter_block, child, tree) for child in reversed(tree.children.get(block, ()))])
-        self._resume(block.first, added)
+        for child in reversed(tree.children.get(block, ())):
+            self.stack.append((self._enter_block, (child, tree)))
+        self._resume(block._first, added)
 
     def _resume(self, op: Operation | None, added: list[Value] | None) -> None:
         """Check the ops from `op` on; one with regions puts the rest aside until those are done.
@@ -293,7 +297,7 @@ class _Dominance:
                 added += op.results
             following = op._next
             if op.regions:
-                self.stack.append(partial(self._resume, following, added))
+                self.stack.append((self._resume, (following, added)))
                 self._enter_regions(op)
                 return
             op = following
@@ -302,7 +306,7 @@ class _Dominance:
         """Bring `values` into scope until all that is put on the stack from now on is done; more may be added to them."""
         scope = self.scopes[-1]
         scope.update(values)
-        self.stack.append(partial(scope.difference_update, values))
+        self.stack.append((scope.difference_update, (values,)))
 
 
 def _misuse(op: Operation, index: int, value: Value) -> Diagnostic:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from dlir.ir.core import Block, Operation, Region
-from dlir.ir.dominance import DominatorTree, dominator_tree
-from dlir.ir.effects import effects_inside, own_effects
+from dlir.ir.core import ALLOC, IO, READ, WRITE, Block, Operation
+from dlir.ir.dominance import dominator_tree
+from dlir.ir.effects import effects_inside
 from dlir.ir.location import fuse_locations
-from dlir.ir.op import ALLOC, IO, READ, WRITE
 from dlir.passes.manager import Pass
 
 _WRITES = frozenset({WRITE, IO})
@@ -36,42 +34,49 @@ class _Walk:
         self.known: list[dict[Any, Operation]] = [{}]
         #: The blocks that dominate the place in hand: what another one computes is not known here.
         self.open: set[Block] = set()
+        #: The blocks next below each in the dominator tree, for the regions of several blocks.
+        self.below: dict[Block, list[Block]] = {}
         #: Counts the writes met so far: a read may only be merged with one since the last write.
         self.epoch = 0
         #: The effects of ops with regions, inner ones included.
         self.effects: dict[Operation, frozenset[str]] = {}
-        #: Work still to do, last first.
-        self.stack: list[Callable[[], Any]] = []
+        #: Work still to do, last first: what to call, and with what.
+        self.stack: list[tuple[Callable[[Any], Any], Any]] = []
         self._enter_regions(root)
         while self.stack:
-            self.stack.pop()()
+            step, subject = self.stack.pop()
+            step(subject)
 
     def _enter_regions(self, op: Operation) -> None:
         if op.is_isolated:
             self.known.append({})
-            self.stack.append(self.known.pop)
-        self.stack.extend([partial(self._enter_region, region) for region in reversed(op.regions)])
+            self.stack.append((self.known.pop, -1))
+        for region in reversed(op.regions):
+            blocks = region.blocks
+            if len(blocks) > 1:
+                tree = dominator_tree(region)
+                self.below.update({block: tree.children.get(block, []) for block in blocks})
+            if blocks:
+                self.stack.append((self._enter_block, blocks[0]))
 
-    def _enter_region(self, region: Region) -> None:
-        if region.blocks:
-            self._enter_block(region.blocks[0], dominator_tree(region))
-
-    def _enter_block(self, block: Block, tree: DominatorTree) -> None:
-        self.epoch += bool(tree.children)  # what other blocks wrote before this one is not known
+    def _enter_block(self, block: Block) -> None:
         self.open.add(block)
-        self.stack.append(partial(self.open.remove, block))
-        self.stack.extend([partial(self._enter_block, child, tree) for child in reversed(tree.children.get(block, ()))])
-        self._resume(block.first)
+        self.stack.append((self.open.remove, block))
+        below = self.below.get(block)
+        if below is not None:
+            self.epoch += 1  # what other blocks wrote before this one is not known
+            self.stack.extend([(self._enter_block, child) for child in reversed(below)])
+        self._resume(block._first)
 
     def _resume(self, op: Operation | None) -> None:
         """Visit the ops from `op` on; one with regions puts the rest aside until those are done."""
         while op is not None:
-            following = op.next
+            following = op._next
             if op.regions:
                 # A loop comes back to its first read after its last write.  An isolated op starts with nothing known.
                 if not op.is_isolated and self._may_write(op):
                     self.epoch += 1
-                self.stack.append(partial(self._resume, following))
+                self.stack.append((self._resume, following))
                 self._enter_regions(op)
                 return
             if op.is_registered:
@@ -82,14 +87,14 @@ class _Walk:
 
     def _may_write(self, op: Operation) -> bool:
         """Whether an op with regions, or one inside them, may write."""
-        if not own_effects(op).isdisjoint(_WRITES):
+        if not op.side_effects().isdisjoint(_WRITES):
             return True
         if op not in self.effects:
             self.effects.update(effects_inside(op))
         return not self.effects[op].isdisjoint(_WRITES)
 
     def _visit(self, op: Operation) -> None:
-        effects = own_effects(op)
+        effects = op.side_effects()
         if not effects.isdisjoint(_WRITES):
             self.epoch += 1
             return

@@ -25,8 +25,10 @@ from dlir.ir.types import INDEX
 from dlir.passes.kernels.share_cpu import chunk_bounds, loops_to_share, share
 from dlir.passes.kernels.work_cpu import loop_bounds, scalar_work, trip_count
 
-#: Chunks of a large kernel: more than threads, so that one that is held up does not keep the others waiting.
-CHUNKS = 16
+#: Chunks of a large kernel's items: many more than threads, so that what is left at the end, while others wait, is little.
+CHUNKS = 32
+#: Chunks of an inner loop that is shared out, which are combined one after another.
+PARTS = 16
 
 #: Combining ops that may be done in any order, as ``scf.parallel`` says.
 _REASSOCIABLE = ("arith.addf", "arith.mulf")
@@ -79,10 +81,10 @@ def _share_loops(function: Func, module: Module, threshold: int) -> int:
     """
     if scalar_work(function.body) < threshold:
         return 0
-    loops = loops_to_share(function, _work_items(function), CHUNKS, threshold)
+    loops = loops_to_share(function, _work_items(function), PARTS, threshold)
     taken = {op.get("sym_name") for op in module.body.ops}
     names = (name for number in itertools.count() if (name := f"{function.symbol}_{number}") not in taken)
-    parts = [share(loop, function, next(names), CHUNKS) for loop in loops]
+    parts = [share(loop, function, next(names), PARTS) for loop in loops]
     if parts:
         del function.attributes["dlir.kernel"]
     for part in parts:

@@ -70,7 +70,7 @@ class ModuleEmitter:
         self._functions: dict[Func, str] = {}
         self._waiting: list[Func] = []
         self._texts: list[str] = []
-        #: The number of each text that needs no other function or global, and its declaration.
+        #: The number of each text that needs no other function and no slot, and its declaration.
         self._leaves: dict[int, str] = {}
         self._declarations: dict[str, None] = {}
         self._loop_hints: list[str] = []
@@ -201,10 +201,11 @@ class ModuleEmitter:
         symbol = self._functions[function]
         # Kernels stay functions: their noalias arguments are worth more to the vectoriser than the call costs.
         suffix = " noinline #0" if is_kernel else " #0"
-        if is_kernel and not any(isinstance(op, Call | GetGlobal) for op in function.walk()):
+        text = f.text(f"define internal {result} {symbol}({', '.join(parameters)}){suffix}")
+        if is_kernel and "@global." not in text and not any(isinstance(op, Call) for op in function.walk()):
             arguments = ", ".join(llvm_type(arg.type) for arg in function.body.args)
             self._leaves[len(self._texts)] = f"declare {result} {symbol}({arguments})"
-        self._texts.append(f.text(f"define internal {result} {symbol}({', '.join(parameters)}){suffix}"))
+        self._texts.append(text)
 
     def _entry_point(self, symbol: str) -> str:
         """The exported function: it unpacks the table and calls the entry function."""

@@ -71,14 +71,14 @@ class _Contraction:
         self.bands = max(1, min(roles.size(roles.bands), tile.columns // max(1, self.width)))
         self.span = min(self.width, tile.columns)
         self.panels = (-(-roles.size(roles.bands) // self.bands), -(-self.width // self.span) if self.width else 0)
+        self.is_packed = not self._reads_vectors()
         self._split_depth()
         self._split_height()
-        self.is_packed = not self._reads_vectors()
 
     def _split_depth(self) -> None:
-        """Parts of the sum whose packed panel fits the cache."""
+        """Parts of the sum whose packed panel fits the cache; one if nothing is packed."""
         row_bytes = self.tile.columns * self.dtype.bytes  # type: ignore[attr-defined]
-        most = max(1, PANEL_BYTES // row_bytes)
+        most = max(1, PANEL_BYTES // row_bytes if self.is_packed else self.roles.depth)
         self.parts = max(1, -(-self.roles.depth // most))
         self.part = max(1, -(-self.roles.depth // self.parts))
 
@@ -96,7 +96,7 @@ class _Contraction:
 
     def _reads_vectors(self) -> bool:
         """Whether vectors are read from the right operand where it lies: it is read once, and whole vectors fit."""
-        if self.height > self.tile.rows or self.width % self.tile.columns or self.bands > 1 or self.parts > 1:
+        if self.height > self.tile.rows or self.width % self.tile.columns or self.bands > 1:
             return False
         return reads_vectors(self.op, self.roles, self.dtype)
 

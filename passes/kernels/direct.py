@@ -338,9 +338,7 @@ class Item:
         point = self.owner.roles.index(values)[: result.rank]
         return tuple(self.emitter.bounded(expr, size) for expr, size in zip(point, result.shape))
 
-    def _store(
-        self, place: tuple[AffineExpr, AffineExpr], column: AffineExpr, point: Index, finished: Value
-    ) -> None:
+    def _store(self, place: tuple[AffineExpr, AffineExpr], column: AffineExpr, point: Index, finished: Value) -> None:
         """Compute and store the kernel's results for an element of the contraction's, which stands at `place` and `column`."""
         kernel, op = self.owner.kernel, self.owner.op
         (loop,) = kernel.plan.loops

@@ -142,7 +142,7 @@ def _ranks(problem: Problem) -> Iterator[list[int]]:
     chance = random.Random(0)
     number = 0
     while True:
-        noise = 0.0 if number < len(keys) else (0.3, 1.0)[number // len(keys) % 2]
+        noise = 0.0 if number < len(keys) else 0.6
         scaled = []
         for values in keys[number % len(keys)]:
             share = 0.0 if values is total else noise

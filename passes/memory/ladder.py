@@ -33,8 +33,9 @@ def descend(spans: Sequence[tuple[int, int, int]], height: int, alignment: int, 
     rung, high = low, -(-height // alignment)
     spent = 0
     while low < high and spent < nodes:
-        # The first question is the best one: half of all effort is for it.
-        found, taken = fit(problem, rung, max(1, (nodes - spent) // 2))
+        # The first question is the best one: most of the effort is for it.
+        share = (nodes - spent) // 2 if spent else nodes * 7 // 8
+        found, taken = fit(problem, rung, max(1, share))
         spent += taken
         if found.status == SOLVED:
             best = _descent(problem, spans, found.offsets)

@@ -57,11 +57,11 @@ def graph_of(function: Func) -> Graph | None:
                 graph.source[value] = graph.owner(op.operands[0])
             elif op.name == "kernel.region":
                 graph.bytes[value] = value.type.nbytes
-    for value in graph.returned:
-        graph.bytes.pop(graph.owner(value), None)
+    for returned in graph.returned:
+        graph.bytes.pop(graph.owner(returned), None)
     for op in ops:
-        for value in graph.reads(op):
-            graph.users[value] = graph.users.get(value, 0) + 1
+        for read in graph.reads(op):
+            graph.users[read] = graph.users.get(read, 0) + 1
     return graph
 
 
@@ -73,7 +73,7 @@ def peak(graph: Graph, order: Sequence[Operation]) -> int:
         made = [value for value in op.results if value in graph.bytes]
         live += sum(graph.bytes[value] for value in made)
         most = max(most, live)
-        dying = [value for value in made if not left.get(value)]
+        dying: list[Value] = [value for value in made if not left.get(value)]
         for value in graph.reads(op):
             left[value] -= 1
             if not left[value] and value in graph.bytes:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from dlir.ir.core import Operation, Value
+from dlir.ir.core import Operation
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
-from dlir.ir.types import TensorType
+from dlir.ir.types import ScalarType, TensorType
 from dlir.passes.memory.assignment import Assignment, Buffer
 from dlir.passes.memory.packing import ALIGNMENT, aligned
 
@@ -94,11 +94,11 @@ def _is_free(buffer: Buffer) -> bool:
 def _begin(cut: Operation) -> int | None:
     """The byte of its operand at which a slice begins, if it is contiguous."""
     type = cut.operands[0].type
-    assert isinstance(type, TensorType)
-    size = type.dtype.bytes
-    strides = [math.prod(type.shape[axis + 1 :]) * size for axis in range(len(type.shape))]
+    assert isinstance(type, TensorType) and isinstance(type.dtype, ScalarType)
+    shape = tuple(extent or 0 for extent in type.shape)  # all are known here
+    strides = [math.prod(shape[axis + 1 :]) * type.dtype.bytes for axis in range(len(shape))]
     # An array of this shape without any memory: only its strides are looked at.
-    x = np.lib.stride_tricks.as_strided(np.empty(1, type.dtype.numpy), type.shape, strides)
+    x = np.lib.stride_tricks.as_strided(np.empty(1, type.dtype.numpy), shape, strides)
     piece = x[tuple(_slices(cut))]
     return piece.ctypes.data - x.ctypes.data if piece.size and piece.flags.c_contiguous else None
 

@@ -23,7 +23,8 @@ SMALL_CONTRACTION = 4096
 def panel_columns(op: Conv | Matmul, vector_bytes: int) -> int | None:
     """How wide the panels should be in which the second operand of a contraction, its weights, is packed.
 
-    None where packing does not pay: plain loops are as good, or the weights are read once.
+    None where packing does not pay: plain loops are as good.  Few rows are bound by reading the weights, which is fastest in
+    the order of memory, and take panels as wide as hide the latency of the sums.
     """
     weights, result = op.operands[1], op.results[0]
     dtype = accumulated_dtype(op)
@@ -39,13 +40,13 @@ def panel_columns(op: Conv | Matmul, vector_bytes: int) -> int | None:
         if weights.rank != 2:
             return None
     height = math.prod(rows)
-    if height * weights.type.size < SMALL_CONTRACTION or width < 4 or height <= FEW_ROWS:
+    if height * weights.type.size < SMALL_CONTRACTION or width < 4:
         return None
     lanes = max(1, vector_bytes // dtype.bytes)
     while lanes > 4 and lanes // 2 >= width:
         lanes //= 2
     costs = {}
-    for vectors in range(1, 5):
+    for vectors in range(1, (LONGEST if height <= FEW_ROWS else 4) + 1):
         columns = vectors * lanes
         _, cost = _best_rows(rows, REGISTERS[vector_bytes], vectors)
         costs[columns] = cost * -(-width // columns)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from dlir.ir.core import Block, Operation, Region, UnregisteredOp
+from dlir.ir.core import ALLOC, IO, READ, WRITE, Block, Operation, Region, UnregisteredOp
+from dlir.ir.effects import effects_of, is_removable
 from dlir.ir.traversal import clone, difference, structurally_equal
 from dlir.ir.types import F32, I32
 
@@ -108,3 +109,9 @@ def test_deep_nesting_does_not_recurse():
     assert structurally_equal(top, copy)
     assert sum(1 for _ in copy.walk()) == 20_001
     copy.erase()
+
+
+def test_an_op_that_is_not_registered_may_do_anything():
+    op = make(regions=[Region([Block()])])
+    assert op.side_effects() == effects_of(op) == {READ, WRITE, ALLOC, IO}
+    assert not is_removable(op) and not is_removable(op, {}) and not is_removable(make())

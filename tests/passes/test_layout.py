@@ -129,10 +129,20 @@ def test_weights_that_are_no_variables_stay():
     assert "nd.pack" not in names(passed(module, "layout"))
 
 
-def test_weights_that_are_read_once_stay():
-    x, w = np.zeros((1, 64), np.float32), np.zeros((64, 512), np.float32)
+def test_small_weights_stay():
+    x, w = np.zeros((1, 64), np.float32), np.zeros((64, 32), np.float32)
     module, _ = make(lambda x, w: nd.matmul(x, w), x, w)
     assert "nd.pack" not in names(passed(module, "layout"))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_weights_of_few_rows_are_packed_in_wide_panels(rows):
+    rng = np.random.default_rng(rows)
+    x, w = integers(rng, rows, 70), integers(rng, 70, 300)
+    module, weights = make(lambda x, w: nd.matmul(x, w), x, w)
+    (pack,) = [op for op in passed(module, "layout").walk() if op.name == "nd.pack"]
+    assert pack["inner_tiles"][0] >= 32
+    np.testing.assert_array_equal(agree(module, weights, x), x @ w)
 
 
 def test_what_is_returned_keeps_its_layout():

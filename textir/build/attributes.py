@@ -161,7 +161,9 @@ class AttributeActions(DictionaryActions):
         text = str(found)
         self._expansion += len(text)
         if self._expansion > MAX_EXPANSION:
-            self.token_error((match[0], start + match.start()), f"aliases stand for more than {MAX_EXPANSION} characters")
+            self.token_error(
+                (match[0], start + match.start()), f"aliases stand for more than {MAX_EXPANSION} characters"
+            )
             return match[0]
         return text
 

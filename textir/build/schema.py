@@ -135,13 +135,16 @@ def is_beyond(info: OpInfo, attributes: Mapping[str, Attribute], signature: Func
     if not is_upstream(info.name):
         return False
     types = (*signature.inputs, *signature.results)
-    return any(isinstance(type, TensorType | UnrankedType) for type in types) or any(_is_odd(info, item) for item in attributes.values())
+    return any(isinstance(type, TensorType | UnrankedType) for type in types) or any(
+        _is_odd(info, item) for item in attributes.values()
+    )
 
 
 def is_foreign(info: OpInfo, signature: FunctionType) -> bool:
     """Whether an op of upstream's has operands or results that none of its class has, even if it looks alike."""
     return info.name.startswith(("memref.", "gpu.")) and any(
-        isinstance(type, UnrankedType) or str(type) == "!gpu.async.token" for type in (*signature.inputs, *signature.results)
+        isinstance(type, UnrankedType) or str(type) == "!gpu.async.token"
+        for type in (*signature.inputs, *signature.results)
     )
 
 

@@ -31,15 +31,7 @@ def sparse_attribute(body: str, type: Any) -> Attribute:
     values = _part(body, comma[1], len(body), lambda text: _values(text, items, len(indices), type))
     if not len(indices):
         return OpaqueAttr(f"sparse<> : {type}")
-    if _is_flat(body[: comma[0]], type):
-        # As MLIR, which tells this form from a list of lists.
-        indices = indices.reshape(-1)
     return OpaqueAttr(f"sparse<{spell_elements(indices, TensorType(indices.shape, I64))}, {values}> : {type}")
-
-
-def _is_flat(indices: str, type: ShapedType) -> bool:
-    """Whether each index, of the one dimension there is, stands without brackets of its own."""
-    return len(type.shape) == 1 and "[" not in indices.partition("[")[2]
 
 
 def _outline(body: str) -> tuple[tuple[int, int], list[int | None]]:
@@ -75,7 +67,8 @@ def _indices(text: str, length: int | None, values: int | None, type: ShapedType
     """The indices as an array of one row for each value."""
     rank = len(type.shape)
     number = values or 1 if length is None else length
-    shape = (number,) if _is_flat(text, type) else (number, rank)
+    is_list = rank == 1 and "[" not in text.partition("[")[2]
+    shape = (number,) if is_list else (number, rank)
     try:
         found = dense_attribute(text, TensorType(shape, I64))
     except ElementsError as error:

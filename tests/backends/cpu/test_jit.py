@@ -65,9 +65,34 @@ def test_missing_export_is_an_error():
 def test_second_compilation_takes_the_cached_object(tmp_path, monkeypatch):
     cache = ArtifactCache("cpu", tmp_path / "cache")
     first = jit.object_code(jit.Source(ADD), cache)
-    monkeypatch.setattr(jit, "optimised", lambda ir: pytest.fail("compiled again"))
+    monkeypatch.setattr(jit, "_compiled", lambda source: pytest.fail("compiled again"))
     assert jit.object_code(jit.Source(ADD), cache) == first
     assert jit.compile_ir(ADD, ["add"], cache=cache).function("add", BINARY)(1, 2) == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_objects_come_in_the_order_of_their_texts(tmp_path, workers):
+    numbers = list(range(8))
+    # Of different lengths: the longest are compiled first.
+    texts = [f"define i64 @f{n}() {{\n{'  ; comment' * n}\n  ret i64 {n}\n}}\n" for n in numbers]
+    cache = ArtifactCache("cpu", tmp_path / "cache")
+    cached = jit.object_code(jit.Source(texts[3]), cache)
+    codes = jit.object_codes([jit.Source(text) for text in texts], cache, workers)
+    assert codes[3] == cached
+    library = jit.link(codes, [f"f{n}" for n in numbers])
+    assert [library.function(f"f{n}", ctypes.CFUNCTYPE(ctypes.c_int64))() for n in numbers] == numbers
+    assert len(list(cache.directory.iterdir())) == len(numbers)
+
+
+def test_objects_are_linked_with_each_other():
+    codes = jit.object_codes([jit.Source(CALLER.replace("SYMBOL", "add")), jit.Source(ADD, runs_once=True)], workers=2)
+    assert jit.link(codes, ["caller"]).function("caller", BINARY)(40, 2) == 42
+
+
+def test_an_error_of_one_of_several_compilations_is_raised():
+    with pytest.raises(jit.CodegenError) as error:
+        jit.object_codes([jit.Source(ADD), jit.Source(UNDOMINATED), jit.Source(ADD)], workers=3)
+    assert error.value.ir == UNDOMINATED
 
 
 def test_damaged_object_in_the_cache_is_compiled_again(tmp_path):
