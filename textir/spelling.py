@@ -36,6 +36,8 @@ def split_attributes(op: Operation) -> tuple[dict[str, Attribute], dict[str, Att
     if not isinstance(op, Op):
         own = getattr(op, "properties", ())
         items = sorted(op.attributes.items())
+        if not own:
+            return {}, dict(items)
         return {name: item for name, item in items if name in own}, {n: item for n, item in items if n not in own}
     inherent = {name: op.attributes[name] for name in op.schema().attributes if name in op.attributes}
     if SEGMENTS in op.attributes:

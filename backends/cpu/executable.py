@@ -105,11 +105,11 @@ class Executable:
                 raise _no_memory(error) from None
             if self._run(arrays, fresh) is None:
                 return tuple(fresh) if len(fresh) == len(self._homes) else self._with_donated(arrays, fresh)
-        elif self._is_plain(arrays, out) and self._run(arrays, out) is None:
+        elif self._is_plain(out, arrays) and self._run(arrays, out) is None:
             return tuple(out)
         return self._call_carefully(arrays, out)
 
-    def _is_plain(self, arrays: Sequence[Any], out: Any) -> TypeGuard[Sequence[np.ndarray]]:
+    def _is_plain(self, out: Any, arrays: Sequence[Any]) -> TypeGuard[Sequence[np.ndarray]]:
         """Whether results go straight to the arrays `out`, if they fit: nothing is donated, and no two share memory."""
         if type(out) not in (list, tuple) or len(out) != len(self._allocators) or self._takes_turns:
             return False

@@ -79,3 +79,18 @@ def test_dominating_block_shares_and_a_sibling_does_not():
     sides = f"^left:\n %b = {ADD} %d = {READ} {RETURN} ^right:\n %e = {ADD} %f = {READ} {RETURN}"
     assert merged(f"%a = {ADD} {branch} {sides}") == 2
     assert merged(f"{branch} {sides}") == 0
+
+
+def test_write_in_a_block_that_may_run_before_counts():
+    # ^join stands before the block that writes: what has been met so far says nothing about what ran.
+    branch = '"cf.cond_br"(%c)[^join, ^write] : (i1) -> ()\n'
+    join = '"cf.br"()[^join] : () -> ()\n'
+    assert merged(f"%a = {READ} {branch} ^join:\n %b = {READ} {RETURN} ^write:\n {WRITE} {join}") == 0
+
+
+def test_isolated_op_does_not_use_what_is_outside():
+    constant = '"nd.constant"() <{value = dense<1.0> : tensor<4xf32>}> : () -> tensor<4xf32>\n'
+    inner = f'%b = {constant} "kernel.yield"(%b) : (tensor<4xf32>) -> ()\n'
+    kernel = f'%k = "kernel.region"() ({{ {inner} }}) : () -> tensor<4xf32>\n'
+    assert merged(f"%a = {constant} {kernel} {RETURN}") == 0
+    assert merged(f"%a = {constant} %d = {constant} {kernel} {RETURN}") == 1

@@ -98,6 +98,15 @@ def test_errors_name_the_function_and_the_argument():
             run(*positional)
 
 
+TWO = """
+func.func @main(%x: tensor<6xf32>, %w: tensor<6xf32>) -> (tensor<6xf32>, tensor<6xf32>) {
+  %sum = nd.add %x, %w : tensor<6xf32>
+  %difference = nd.sub %x, %w : tensor<6xf32>
+  func.return %sum, %difference
+}
+"""
+
+
 def test_out_is_written_and_returned():
     run, (x, w) = load(CHAIN), arrays()
     out = [np.zeros((4, 6), np.float32), np.zeros(4, np.float32)]
@@ -129,6 +138,25 @@ def test_out_may_overlap_the_inputs(shift):
     out = [memory[shift : shift + 24].reshape(4, 6), np.zeros(4, np.float32)]
     run(inner, w, out=out)
     assert_close(out, chain(x, w))
+
+
+def test_one_array_for_two_results():
+    run, (x, w) = load(TWO), (np.arange(6, dtype=np.float32), np.ones(6, np.float32))
+    memory = np.zeros(9, np.float32)
+    run(x, w, out=[memory[:6], memory[3:]])
+    # The second is written last.
+    np.testing.assert_array_equal(memory, [1, 2, 3, *(x - w)])
+
+
+def test_out_that_does_not_fit_is_refused_before_anything_is_written():
+    run, (x, w) = load(TWO), (np.arange(6, dtype=np.float32), np.ones(6, np.float32))
+    first = np.zeros(6, np.float32)
+    for second in (np.zeros(5, np.float32), np.zeros(6), [0.0] * 6):
+        with pytest.raises(DlirError):
+            run(x, w, out=[first, second])
+    with pytest.raises(DlirError):
+        run(x, w, out=[first])
+    assert not first.any()
 
 
 def test_input_given_twice_is_no_problem():

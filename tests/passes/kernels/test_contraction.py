@@ -95,9 +95,10 @@ def test_a_padded_operand_of_scalars_keeps_its_own_guard(tools):
     np.testing.assert_array_equal(found[..., 0, 0], x[..., 0, 0] @ w[:, :, 1, 1].T)
 
 
-def test_vectors_are_read_where_they_lie_when_each_is_read_once(tools):
+@pytest.mark.parametrize("depth", [20, 5000])
+def test_vectors_are_read_where_they_lie_when_each_is_read_once(tools, depth):
     rng = np.random.default_rng(6)
-    x, w = integers(rng, (1, 20)), integers(rng, (20, 64))
+    x, w = integers(rng, (1, depth)), integers(rng, (depth, 64))
     module = tiled(tools, tools.make(lambda x, w: nd.matmul(x, w), x, w), (1, 16, 8))
     lowered = tools.passes(module, AFTER)
     np.testing.assert_array_equal(tools.run(lowered, [x, w])[0], x @ w)
