@@ -39,7 +39,8 @@ _LOADED: set[str] = set()
 def register(name: str, cls: type[Op]) -> None:
     """Register an op class under its full name; ValueError if the name is taken."""
     if name in _OPS:
-        homes = f"by '{_OPS[name].__module__}' and by '{cls.__module__}'"
+        # Which of the two came first depends on what happened to be imported.
+        homes = " and ".join(f"by '{home}'" for home in sorted((_OPS[name].__module__, cls.__module__)))
         raise ValueError(f"op '{name}' is registered twice: {homes}")
     _OPS[name] = cls
 

@@ -249,7 +249,7 @@ BROKEN = {
     ),
     "takes an op": (
         "from dlir.ir.op import Op\nclass Add(Op, name='nd.add'): pass\nimport dlir.ir.dialects.nd",
-        "op 'nd.add' is registered twice: by 'dlir_plugin_broken' and by 'dlir.ir.dialects.nd.arithmetic'",
+        "op 'nd.add' is registered twice: by 'dlir.ir.dialects.nd.arithmetic' and by 'dlir_plugin_broken'",
     ),
 }
 
