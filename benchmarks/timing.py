@@ -9,6 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
+#: Seconds after which the idle threads of every library sleep.
+REST = 0.02
+
+
 @dataclass
 class Times:
     """Seconds of each call of one contestant."""
@@ -27,7 +31,11 @@ class Times:
 def interleaved(
     calls: dict[str, Callable[[], object]], seconds: float, least: int = 5, inner: int = 1
 ) -> dict[str, Times]:
-    """Call each contestant in turn until `seconds` have passed and each ran `least` times; `inner` calls a sample."""
+    """Call each contestant in turn until `seconds` have passed and each ran `least` times; `inner` calls a sample.
+
+    Before each sample stand a rest and a call that is not timed: the idle threads of whoever came before spin for some
+    milliseconds (those of OpenMP for about ten) on a core that the next one would lack, and the caches hold the data of others.
+    """
     for call in calls.values():
         call()
         call()
@@ -37,6 +45,8 @@ def interleaved(
     try:
         while time.perf_counter() < end or len(next(iter(times.values())).samples) < least:
             for name, call in calls.items():
+                time.sleep(REST)
+                call()
                 start = time.perf_counter()
                 for _ in range(inner):
                     call()
