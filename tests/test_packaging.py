@@ -99,9 +99,11 @@ def test_installed_wheel_imports_and_explains_itself(wheel: Path, tmp_path: Path
     assert "dlir-opt" in done.stdout and len(done.stdout.splitlines()) <= 15
 
 
-def test_import_loads_nothing_heavy() -> None:
-    heavy = ("numpy", "lark", "networkx", "llvmlite", "cupy", "dlir.ir")
-    code = f"import dlir, sys; print([name for name in {heavy!r} if name in sys.modules])"
+@pytest.mark.parametrize("what", ["import dlir", "from dlir.frontends.cli.{} import build_parser; build_parser()"])
+@pytest.mark.parametrize("command", ["opt", "run", "reduce"])
+def test_import_and_help_load_nothing_heavy(what: str, command: str) -> None:
+    heavy = ("numpy", "lark", "networkx", "llvmlite", "cupy", "dlir.ir.core")
+    code = f"{what.format(command)}; import sys; print([name for name in {heavy!r} if name in sys.modules])"
     source = Path(__file__).resolve().parent.parent / ".src"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(source)}, capture_output=True, text=True, timeout=60

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from dlir.ir.limits import human_bytes
+from dlir.ir.byte_counts import human_bytes
 
 if TYPE_CHECKING:
     from dlir.ir.dialects.builtin import Module

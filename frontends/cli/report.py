@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dlir.ir.limits import human_bytes
+from dlir.ir.byte_counts import human_bytes
 
 if TYPE_CHECKING:
     from dlir.backends.compiler import Program

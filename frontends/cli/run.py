@@ -75,7 +75,8 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     from dlir.backends.registry import all_backends, find_backend
     from dlir.frontends.cli.report import Report
     from dlir.frontends.plugins import load_plugin
-    from dlir.ir.limits import check_sizes, parse_bytes
+    from dlir.ir.byte_counts import parse_bytes
+    from dlir.ir.limits import check_sizes
 
     for plugin in args.load_plugin:
         load_plugin(plugin)

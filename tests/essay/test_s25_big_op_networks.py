@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dlir.frontends.symbolic import Node, Variable, compile, nd, nn, to_module
-from dlir.ir.limits import human_bytes
+from dlir.ir.byte_counts import human_bytes
 from dlir.ir.traversal import clone
 from dlir.ir.types import F32, TensorType
 from dlir.passes.manager import PassManager
