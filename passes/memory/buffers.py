@@ -68,7 +68,10 @@ def _last_uses(function: Func) -> dict[Value, int]:
 def _check_needs_no_buffer(op: Operation) -> None:
     values = [value for inner in op.walk() for value in (*inner.operands, *inner.results)]
     if op.name != "kernel.region" and any(isinstance(value.type, TensorType) for value in values):
-        hint = "run 'inline' first" if op.name == "func.call" else "run 'fuse' first: only kernels get buffers"
+        if not op.is_registered:
+            hint = "no dialect here has this op: --load-plugin brings one, or a pass must replace the op"
+        else:
+            hint = "run 'inline' first" if op.name == "func.call" else "run 'fuse' first: only kernels get buffers"
         raise DlirError(f"'{op.name}' over tensors cannot be given buffers", op.location, hint=hint)
 
 

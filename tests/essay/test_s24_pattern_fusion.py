@@ -29,8 +29,9 @@ def forms():
 
 
 @pytest.mark.parametrize("form", list(forms()))
-def test_every_form_is_a_sigmoid(form):
+def test_every_form_is_a_sigmoid(form, measured):
     node = forms()[form]
+    measured(f"{form} -> {recognised(node)[0]}")
     assert recognised(node) == ["nd.sigmoid"]
     np.testing.assert_allclose(compile(node)(x=X), 1 / (1 + np.exp(-X.astype(np.float64))), rtol=1e-6)
 
@@ -45,8 +46,9 @@ def lookalikes():
 
 
 @pytest.mark.parametrize("form", list(lookalikes()))
-def test_what_only_looks_like_it_is_none(form):
+def test_what_only_looks_like_it_is_none(form, measured):
     node, want = lookalikes()[form]
+    measured(f"{form} -> {', '.join(recognised(node))}")
     assert "nd.sigmoid" not in recognised(node)
     np.testing.assert_allclose(compile(node)(x=X), want(X.astype(np.float64)), rtol=1e-5)
 

@@ -121,14 +121,14 @@ SAVING = {"LeNet-5 b64": 2, "AlexNet b8": 2, "ResNet-18 b8": 7, "ResNet-34 b8": 
 
 @pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("name", NETS)
-def test_plans_are_at_the_lower_bound(name, plan):
+def test_plans_are_at_the_lower_bound(name, plan, measured):
     net = NETS[name]()
     module = to_module([net.out], net.types)
     lowered = PassManager.from_text(PLANS[plan]).run(clone(module))
     memory = memory_report(module, lowered)
     naive, planned, least = (n - memory.inputs for n in (memory.naive, memory.planned, memory.lower_bound))
-    print(f"\n{name:14} {plan:6} naive {human_bytes(naive):>10} planned {human_bytes(planned):>10} ", end="")
-    print(f"planned / lower bound {planned / least:.3f}", end="")
+    ratio = f"{planned / least:.2f} of the lower bound"
+    measured(f"{name}, {plan}: naive {human_bytes(naive)}, planned {human_bytes(planned)}, {ratio}")
     assert planned == least
     assert naive >= SAVING[name] * planned
 

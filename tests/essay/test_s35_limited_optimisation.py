@@ -43,8 +43,9 @@ def kernels(text, level="O2", backend="cpu"):
     ],
 )
 @pytest.mark.parametrize("backend", ["cpu", "cuda-sim"])
-def test_ops_say_which_kernel_they_are_in(groups, count, backend):
+def test_ops_say_which_kernel_they_are_in(groups, count, backend, measured):
     found, result = kernels(CHAIN.format(*map(group, groups)), backend=backend)
+    measured(f"groups {' '.join(name or '-' for name in groups)}: {found} kernels")
     assert found == count
     np.testing.assert_allclose(result, WANT, rtol=1e-6)
 
