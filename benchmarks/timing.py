@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-
 #: Seconds after which the idle threads of every library sleep.
 REST = 0.02
 

@@ -65,7 +65,21 @@ class Remainder:
         return f"{_inner(self.expr)} % {self.divisor}"
 
 
-Atom = Union[Dim, Symbol, Quotient, Remainder]  # noqa: UP007 - `|` cannot take the forward references at run time
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A number from 0 to ``extent - 1`` that only the run knows: it is read from an array at `index`.
+
+    It stands in index maps of ops, where code that is made has the `Symbol` of the value that was read.
+    """
+
+    index: tuple[AffineExpr, ...]
+    extent: int
+
+    def __str__(self) -> str:
+        return f"lookup({', '.join(map(str, self.index))})"
+
+
+Atom = Union[Dim, Symbol, Quotient, Remainder, Lookup]  # noqa: UP007 - `|` cannot take the forward references at run time
 
 
 class AffineExpr:
@@ -192,6 +206,8 @@ class AffineExpr:
                 found.add(atom.index)
             elif isinstance(atom, Quotient | Remainder):
                 found.update(atom.expr.used_dims())
+            elif isinstance(atom, Lookup):
+                found.update(number for expr in atom.index for number in expr.used_dims())
         return tuple(sorted(found))
 
     def coefficient(self, index: int) -> int:
@@ -211,6 +227,8 @@ class AffineExpr:
                     part = expr.substitute(dims) // divisor
                 case Remainder(expr, divisor):
                     part = expr.substitute(dims) % divisor
+                case Lookup(index, extent):
+                    part = lookup([expr.substitute(dims) for expr in index], extent)
                 case _:
                     part = AffineExpr({atom: 1})
             total = total + part * factor
@@ -230,6 +248,8 @@ class AffineExpr:
                     part = expr.evaluate(dims, symbols) // divisor
                 case Remainder(expr, divisor):
                     part = expr.evaluate(dims, symbols) % divisor
+                case Lookup():
+                    raise TypeError(f"{atom} is only known at run time")
             total += part * factor
         return total
 
@@ -268,6 +288,23 @@ def dims(extents: Iterable[int | None]) -> tuple[AffineExpr, ...]:
 def symbol(value: Value, extent: int | None = None) -> AffineExpr:
     """The SSA value `value` of type index; give `extent` when it is known to be in 0 .. extent-1."""
     return AffineExpr({Symbol(value, extent): 1})
+
+
+def lookup(index: Sequence[AffineExpr], extent: int) -> AffineExpr:
+    """A number in 0 .. extent-1 that is read from an array at `index`."""
+    return AffineExpr({Lookup(tuple(index), extent): 1}) if extent > 1 else constant(0)
+
+
+def has_lookup(exprs: Iterable[AffineExpr]) -> bool:
+    """Whether any of the expressions depends on what is read from an array."""
+    waiting = list(exprs)
+    while waiting:
+        for atom, _ in waiting.pop().terms:
+            if isinstance(atom, Lookup):
+                return True
+            if isinstance(atom, Quotient | Remainder):
+                waiting.append(atom.expr)
+    return False
 
 
 def constant(value: int) -> AffineExpr:
@@ -367,6 +404,8 @@ def _atom_bounds(atom: Atom) -> Bounds:
             return None if low is None else low // divisor, None if high is None else high // divisor
         case Remainder(_, divisor):
             return 0, divisor - 1
+        case Lookup(_, extent):
+            return 0, extent - 1
         case Dim(_, extent) | Symbol(_, extent):
             # A symbol without an extent may be negative, a dimension may not.
             low = 0 if extent is not None or isinstance(atom, Dim) else None

@@ -94,9 +94,9 @@ def at_start(block: Block, location: Location | None = None) -> Any:
     return _at(block, block.first, location)
 
 
-def before(op: Operation) -> Any:
-    """Insert just before `op`; new ops take its location."""
-    return _at(op.parent, op, op.location)
+def before(op: Operation, location: Location | None = None) -> Any:
+    """Insert just before `op`; new ops take its location, or the one given."""
+    return _at(op.parent, op, op.location if location is None else location)
 
 
 def after(op: Operation) -> Any:

@@ -144,7 +144,8 @@ def _in_order(found: dict[str, Initializer], symbols: dict[str, Operation], root
     waiting = list(roots)
     for function in waiting:  # grows while it is walked
         if function not in needs:
-            needs[function] = {found[n].function: None for n in _reached(function, symbols) if n in found}
+            names = (op.get("sym_name") for op in _reached(function, symbols))
+            needs[function] = {found[name].function: None for name in names if name in found}
             waiting += needs[function]
     try:
         order = list(TopologicalSorter(needs).static_order())
@@ -156,7 +157,12 @@ def _in_order(found: dict[str, Initializer], symbols: dict[str, Operation], root
     return [items[function] for function in order if function in items and function not in roots]
 
 
-def _reached(function: Operation, symbols: dict[str, Operation]) -> Iterator[str]:
+def reached(module: Operation, function: Func) -> list[Operation]:
+    """The functions, variables and other symbols of `module` that `function` names, itself or by what it calls."""
+    return list(_reached(function, _symbols(module)))
+
+
+def _reached(function: Operation, symbols: dict[str, Operation]) -> Iterator[Operation]:
     """The module's symbols that `function` names, itself or in the functions and kernels that it names."""
     seen: dict[Operation, None] = {function: None}
     waiting = [function]
@@ -168,8 +174,8 @@ def _reached(function: Operation, symbols: dict[str, Operation]) -> Iterator[str
             seen[target] = None
             if target.regions:
                 waiting.append(target)
-            elif len(path) == 1:
-                yield path[0]
+            if len(path) == 1:
+                yield target
 
 
 def _resolve(path: tuple[str, ...], symbols: dict[str, Operation]) -> Operation | None:

@@ -78,6 +78,13 @@ class Op(Operation, metaclass=_Compact):
     parent_name: ClassVar[str | tuple[str, ...] | None] = None
     #: Attributes of the schema that upstream keeps with the discardable ones, not with the op's properties.
     discardable: ClassVar[tuple[str, ...]] = ()
+    #: Whether results depend on operands in a way that has slopes; the gradient of others (comparisons, floor) is zero.
+    differentiable: ClassVar[bool] = True
+    #: The op's gradient rule, a method ``vjp(self, cotangents, needs)``; None: that of its decomposition, if it has one.
+    #: `cotangents` has a Value of the result's type, or None for zero, for each result, and not all are None; `needs` says
+    #: for each operand whether a gradient is asked for.  Makes ops at the insertion point, which may use the op's operands
+    #: and results, and returns for each operand its cotangent: a Value of the operand's type, or None for zero.
+    vjp: Callable[..., Sequence[Value | None]] | None = None
     _schema: ClassVar[Schema | None] = None
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
@@ -104,6 +111,20 @@ class Op(Operation, metaclass=_Compact):
     def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
         """Turn what a person may write into what the op takes (broadcasting, promotion, Python numbers)."""
         return groups
+
+    @classmethod
+    def default_segments(cls, count: int) -> list[int]:
+        """Sizes of the operand groups for `count` operands when a text does not give them.
+
+        Operands fill the groups from the left, each required one getting its own.
+        """
+        spare = count - sum(spec.kind == "one" for spec in cls.schema().operands)
+        sizes = []
+        for spec in cls.schema().operands:
+            size = 1 if spec.kind == "one" else max(spare, 0) if spec.kind == "variadic" else min(max(spare, 0), 1)
+            sizes.append(size)
+            spare -= 0 if spec.kind == "one" else size
+        return sizes
 
     def side_effects(self) -> frozenset[str]:
         """What this very op may do, its regions not counted (see `dlir.ir.effects`)."""

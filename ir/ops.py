@@ -30,8 +30,10 @@ class OpNamespace:
 
 func = OpNamespace("func")
 state = OpNamespace("state")
+diff = OpNamespace("diff")
 nn = OpNamespace("nn")
 nd = OpNamespace("nd")
+random = OpNamespace("random")
 kernel = OpNamespace("kernel")
 scf = OpNamespace("scf")
 arith = OpNamespace("arith")

@@ -10,6 +10,7 @@ from dlir.ir.dialects.decompose import Decomposed
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import FUSE, KernelRegion
 from dlir.ir.effects import is_removable
+from dlir.ir.state import sink_writes
 from dlir.passes.kernels.cluster import Clustering, Suits
 from dlir.passes.kernels.expand import expand
 from dlir.passes.kernels.horizontal import merge_contractions, merge_pointwise
@@ -43,6 +44,7 @@ class Fuse(Pass, name="fuse"):
 
     def _fuse(self, block: Block) -> None:
         _drop_unused(block)
+        sink_writes(block)
         ops = [op for op in block.ops if is_fusible(op)]
         if not ops:
             return

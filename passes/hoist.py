@@ -49,8 +49,11 @@ class HoistConstants(Pass, name="hoist-constants"):
 
 
 def frozen_variables(module: Module) -> dict[str, Variable]:
-    """The variables that keep their first values, by name: those which no op but ``state.read`` names."""
-    found = {op["sym_name"]: op for op in module.body.ops if isinstance(op, Variable)}
+    """The variables that keep their first values, by name: those which no op but ``state.read`` names.
+
+    Others may write a mutable one.
+    """
+    found = {op["sym_name"]: op for op in module.body.ops if isinstance(op, Variable) and op["mutable"] is None}
     for op in module.walk() if found else ():
         if op.name != "state.read":
             for name, attribute in op.attributes.items():

@@ -9,8 +9,10 @@ from dlir.ir.attributes import ArrayAttr, DictAttr, SymbolRefAttr
 from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Call, Func
+from dlir.ir.dialects.state import Write
 from dlir.ir.errors import DlirError, Note
 from dlir.ir.location import UNKNOWN, CallSiteLoc
+from dlir.ir.state import check_writes
 from dlir.ir.traversal import Mapping, clone_ops
 from dlir.ir.types import MemRefType
 from dlir.passes.manager import Pass
@@ -33,6 +35,8 @@ class Inline(Pass, name="inline"):
                     _inline(call, callee)
                     inlined.append(callee)
                     self.stats["inlined"] += 1
+        if inlined:
+            check_writes(module)
         references = _references(module)
         for callee in dict.fromkeys(inlined):
             if not callee.is_public and not references[callee.symbol]:
@@ -61,6 +65,8 @@ def _inline(call: Call, callee: Func) -> None:
         call.parent.insert_before(call, op)
         for inner in op.walk():
             inner.location = CallSiteLoc(inner.location, call.location) if call.location != UNKNOWN else inner.location
+        if isinstance(op, Write):
+            op.verify()  # the call may stand where no variable is written
     values = [mapping.value(value) for value in result.operands]
     for value, old in zip(values, call.results, strict=True):
         # The caller's name says more here than the callee's; a value that was the caller's own has one already.

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlir.ir.attributes import Attribute
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.kernel import FUSE
@@ -44,16 +43,16 @@ def decompose_layer(op: Operation, operands: Sequence[Value], rewriter: Conversi
     schema = op.schema()
     groups: list[Any] = schema.group(operands, op.get("operandSegmentSizes"))
     results = type(op).decompose(*spread_groups(schema, groups), **op.keywords)
-    if FUSE in op.attributes:
-        _hand_on(op.attributes[FUSE], results if isinstance(results, tuple) else (results,), operands)
+    hand_on_group(op, results if isinstance(results, tuple) else (results,), operands)
     return results
 
 
-def _hand_on(group: Attribute, results: Sequence[Value], operands: Sequence[Value]) -> None:
-    """Let what a layer is made of be in the kernel that the layer was to be in."""
+def hand_on_group(op: Operation, results: Sequence[Value], operands: Sequence[Value]) -> None:
+    """Let the ops that make `results` from `operands` be in the kernel that `op`, which they replace, was to be in."""
+    group = op.attributes.get(FUSE)
     waiting = [value for value in results if value not in operands]
-    while waiting:
-        op = waiting.pop().defining_op
-        if op is not None and FUSE not in op.attributes:
-            op.attributes[FUSE] = group
-            waiting += [value for value in op.operands if value not in operands]
+    while waiting and group is not None:
+        maker = waiting.pop().defining_op
+        if maker is not None and FUSE not in maker.attributes:
+            maker.attributes[FUSE] = group
+            waiting += [value for value in maker.operands if value not in operands]

@@ -74,6 +74,7 @@ PASSES = Table(
     {
         "bind-shapes": "dlir.passes.bind_shapes",
         "inline": "dlir.passes.inline",
+        "differentiate": "dlir.passes.differentiate",
         "lower-nn": "dlir.passes.lower_nn",
         "canonicalize": "dlir.passes.canonicalize",
         "cse": "dlir.passes.cse",

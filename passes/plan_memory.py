@@ -15,7 +15,7 @@ from dlir.ir.types import I8, INDEX, MemRefType
 from dlir.passes.manager import Pass, option
 from dlir.passes.memory.budget import check_budget
 from dlir.passes.memory.checker import conflicts
-from dlir.passes.memory.liveness import Liveness, Span, is_planned, liveness
+from dlir.passes.memory.liveness import Liveness, Span, liveness, planned_ops
 from dlir.passes.memory.packing import ALIGNMENT, EFFORT, Host, Lifetime, Packing, lifetime, pack
 from dlir.passes.memory.poison import Use, poison_freed
 from dlir.passes.memory.report import naive_bytes, planned_bytes
@@ -42,9 +42,8 @@ class PlanMemory(Pass, name="plan-memory"):
                     self.stats.update(found)
 
     def _plan(self, function: Func) -> dict[str, int]:
-        allocs = [op for op in function.body.ops if is_planned(op)]
         found = liveness(function)
-        allocs = [op for op in allocs if not _escapes(op, found)]
+        allocs = [op for op in planned_ops(function) if not _escapes(op, found)]
         hosts = _hosts(function, found)
         items = [_lifetime(op.results[0], found, [host for _, host in hosts]) for op in allocs]
         fixed = planned_bytes(function) - sum(op.results[0].type.nbytes for op in allocs)
@@ -52,7 +51,7 @@ class PlanMemory(Pass, name="plan-memory"):
         problems = conflicts(items, packing)
         assert not problems, f"the memory plan of '@{function.symbol}' is wrong: {problems}"
         naive = naive_bytes(function)
-        ops = list(function.body.ops)
+        ops = found.times.ops
         places = _place(function, allocs, [value for value, _ in hosts], packing)
         planned = planned_bytes(function)
         if self.budget:

@@ -50,10 +50,10 @@ class Reorder(Pass, name="reorder"):
 
 
 def _arrange(order: Sequence[Operation]) -> None:
-    """Bring the ops of a block, all but the terminator, into this order."""
+    """Bring the ops of a block, all but the writes and the terminator at its end, into this order."""
     block = order[0].parent
     assert block is not None
-    end = block.terminator
+    end = next(op for op in block.ops if op.name == "state.write" or op.is_terminator)
     for op in order:
         op.detach()
         block.insert_before(end, op)

@@ -15,6 +15,7 @@ from dlir.textir.build.base import MAX_DEPTH, TooDeep
 from dlir.textir.build.module import ModuleActions
 from dlir.textir.driver import Parser, SyntaxFailure
 from dlir.textir.gap import Gap
+from dlir.textir.safetensors_file import HEAD_BYTES, first_bytes, is_safetensors
 from dlir.textir.source import Source, decode, read_bytes
 from dlir.textir.syntax import OPENING, syntax_errors
 from dlir.textir.weights import WEIGHTS, WeightStore, sidecar
@@ -63,8 +64,14 @@ def parse_file(
 ) -> ParsedModule:
     """The module in a file, with its weights (from the file `weights` if that is given).
 
-    `sources` receives the text, also when it has mistakes.  DlirError if the file cannot be read.
+    The file may be a checkpoint, too.  `sources` receives the text, also when it has mistakes.  DlirError if the file cannot
+    be read.
     """
+    head = first_bytes(path)
+    if head is not None and is_safetensors(head, path):
+        from dlir.textir.checkpoint import load_checkpoint
+
+        return load_checkpoint(path, weights, sources)
     return _parse_bytes(read_bytes(path), str(path), Path(path), weights, sources)
 
 
@@ -72,7 +79,12 @@ def parse_stream(
     stream: BinaryIO, weights: str | Path | None = None, sources: dict[str, str] | None = None
 ) -> ParsedModule:
     """As `parse_file`, for standard input; what the module names is looked for in the current folder."""
-    return _parse_bytes(stream.read(), "<stdin>", None, weights, sources)
+    data = stream.read()
+    if is_safetensors(data[:HEAD_BYTES]):
+        from dlir.textir.checkpoint import load_checkpoint
+
+        return load_checkpoint("<stdin>", weights, sources, data)
+    return _parse_bytes(data, "<stdin>", None, weights, sources)
 
 
 def _parse_bytes(

@@ -11,6 +11,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,36 @@ _NAMES = {
 _ML_NAMES = {"BF16": BF16, "F8_E4M3": FloatType("f8E4M3FN"), "F8_E5M2": FloatType("f8E5M2")}
 
 
+#: What to do about a file that claims what cannot be.
+_DAMAGED = "it is damaged or was cut off: take an earlier copy"
+SUFFIX = ".safetensors"
+#: As many bytes of a file as `is_safetensors` looks at.
+HEAD_BYTES = 16
+
+
+def is_safetensors(head: bytes, path: str | Path | None = None) -> bool:
+    """Whether a file that begins with the bytes `head` is to be read as safetensors and not as text.
+
+    The length of a header has zeros among its bytes, which no text has.  Of a file that is called ``.safetensors`` this is
+    also said when its first bytes are missing or damaged.
+    """
+    if b"\0" in head[:8] and head[8:9] == b"{":
+        return True
+    is_named = path is not None and Path(path).suffix.lower() == SUFFIX
+    return is_named and (len(head) <= 8 or not head.isascii() or b"\0" in head)
+
+
+def first_bytes(path: str | Path) -> bytes | None:
+    """The head of a file for `is_safetensors`; None if it cannot be read, or only once (a pipe)."""
+    try:
+        if not Path(path).is_file():
+            return None
+        with open(path, "rb") as stream:
+            return stream.read(HEAD_BYTES)
+    except (OSError, ValueError):
+        return None
+
+
 class Entry(NamedTuple):
     """A tensor of the file; `start` counts from the file's first byte."""
 
@@ -39,18 +70,24 @@ class Entry(NamedTuple):
 class SafetensorsFile:
     """An open file: a mapping from names to read-only arrays, and its metadata."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, data: bytes | None = None) -> None:
+        """`data` is what the file holds, if it cannot be opened (a pipe)."""
         self.path = Path(path)
         self.metadata: dict[str, str] = {}
         self.entries: dict[str, Entry] = {}
+        self._data: Any
         try:
-            self._data: Any = np.memmap(self.path, np.uint8, "r") if self.path.stat().st_size else np.zeros(0, np.uint8)
+            if data is not None:
+                self._data = np.frombuffer(data, np.uint8)
+            else:
+                is_empty = self.path.stat().st_size == 0
+                self._data = np.zeros(0, np.uint8) if is_empty else np.memmap(self.path, np.uint8, "r")
         except (OSError, ValueError) as error:
             raise DlirError(f"cannot read '{path}': {getattr(error, 'strerror', None) or error}") from None
         try:
             self._read_header()
         except (ValueError, RecursionError) as error:
-            raise DlirError(f"'{path}' is not a valid safetensors file: {error}") from None
+            raise DlirError(f"'{path}' is not a valid safetensors file: {error}", hint=_DAMAGED) from None
 
     def _read_header(self) -> None:
         size = self._data.size
@@ -145,22 +182,18 @@ def write_tensors(
 ) -> None:
     """Write arrays to a file in one step (see `atomic_write`)."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
-    arrays = [np.ascontiguousarray(array) for array in tensors.values()]
     position = 0
-    for name, array in zip(tensors, arrays):
+    for name, array in tensors.items():
         end = position + array.nbytes
-        header[name] = {
-            "dtype": _code(name, array),
-            "shape": list(tensors[name].shape),
-            "data_offsets": [position, end],
-        }
+        header[name] = {"dtype": _code(name, array), "shape": list(array.shape), "data_offsets": [position, end]}
         position = end
     text = json.dumps(header, separators=(",", ":")).encode()
     # The data start at a multiple of 64 bytes, so that mapped arrays are aligned for vector loads.
     text += b" " * (-(8 + len(text)) % 64)
-    atomic_write(
-        path, [struct.pack("<Q", len(text)) + text, *(array.reshape(-1).view(np.uint8).data for array in arrays)]
-    )
+    # One after the other: only an array that is not contiguous is copied, and none is kept.
+    contiguous = (np.ascontiguousarray(array) for array in tensors.values())
+    pieces = (array.reshape(-1).view(np.uint8).data for array in contiguous)
+    atomic_write(path, chain([struct.pack("<Q", len(text)) + text], pieces))
 
 
 def _code(name: str, array: np.ndarray) -> str:

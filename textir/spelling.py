@@ -20,7 +20,7 @@ from dlir.ir.op import Op
 from dlir.ir.schema import AttributeSpec
 from dlir.ir.spelling import spell_key, spell_symbol
 from dlir.ir.types import I64, FunctionType, spell_results
-from dlir.textir.build.schema import SEGMENTS, filled
+from dlir.textir.build.schema import SEGMENTS
 from dlir.textir.names import Names
 
 _VISIBILITIES = ("private", "public", "nested")
@@ -64,7 +64,7 @@ def pretty_attributes(op: Op) -> tuple[list[str], list[str]] | None:
         symbols.append(spell_symbol(attribute.value) if spec.kind == "symbol" else str(attribute))
         del inherent[spec.name]
     segments = inherent.get(SEGMENTS)
-    if isinstance(segments, DenseArrayAttr) and list(segments.value) == filled(schema, len(op._uses)):
+    if isinstance(segments, DenseArrayAttr) and list(segments.value) == op.default_segments(len(op._uses)):
         del inherent[SEGMENTS]
     entries = []
     for name, attribute in inherent.items():

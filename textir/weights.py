@@ -36,13 +36,15 @@ class WeightStore:
         blobs: Mapping[str, str] | None = None,
         declared: Mapping[str, tuple[Type, Location]] | None = None,
         location: Location = UNKNOWN,
+        opened: SafetensorsFile | None = None,
     ) -> None:
         self.file = file
         self._blobs = blobs or {}
-        self._declared = declared or {}
+        #: The type and the place of each dense_resource of the module.
+        self.declared = declared or {}
         #: Where the module says which file it is.
         self._location = location
-        self._open: SafetensorsFile | None = None
+        self._open = opened
 
     @classmethod
     def for_module(
@@ -51,10 +53,17 @@ class WeightStore:
         path: str | Path | None = None,
         weights: str | Path | None = None,
         blobs: Mapping[str, str] | None = None,
+        opened: SafetensorsFile | None = None,
     ) -> WeightStore:
-        """The store of a module read from file `path`; `weights` is used instead of the file that the module names."""
-        file = Path(weights) if weights is not None else sidecar(module, WEIGHTS, path)
-        return cls(file, blobs, _declarations(module), module.location)
+        """The store of a module read from file `path`; `weights` is used instead of the file that the module names.
+
+        `opened` is the file that has the arrays, if it is open already.
+        """
+        if opened is not None:
+            file: Path | None = opened.path
+        else:
+            file = Path(weights) if weights is not None else sidecar(module, WEIGHTS, path)
+        return cls(file, blobs, declared_arrays(module), module.location, opened)
 
     def __call__(self, name: str) -> np.ndarray:
         return self.get(name)
@@ -64,10 +73,19 @@ class WeightStore:
 
         Without a type, the one that the module states is meant.
         """
-        stated, location = self._declared.get(name, (None, self._location))
+        stated, location = self.declared.get(name, (None, self._location))
         type = type or stated
         if name in self._blobs:
             return _from_blob(name, self._blobs[name], type, location)
+        return self._checked_file(name, type, location)[name]
+
+    def check_file(self, name: str) -> None:
+        """DlirError unless the file has an array called `name`, of the type that the module states; nothing is read."""
+        type, location = self.declared.get(name, (None, self._location))
+        self._checked_file(name, type, location)
+
+    def _checked_file(self, name: str, type: Type | None, location: Location) -> SafetensorsFile:
+        """The open file, which has `name` of that type."""
         if self.file is None:
             hint = f'name their file in the module, module attributes {{{WEIGHTS} = "file.safetensors"}}'
             raise DlirError(f"no weights are given for '{name}'", location, hint=hint)
@@ -78,8 +96,8 @@ class WeightStore:
             raise DlirError(f"'{self.file}' has no weights '{name}'", location, hint=hint)
         entry = self._open.entries[name]
         if isinstance(type, ShapedType):
-            _check(f"'{name}' in '{self.file}'", entry.dtype, entry.shape, type, location)
-        return self._open[name]
+            check_array(f"'{name}' in '{self.file}'", entry.dtype, entry.shape, type, location)
+        return self._open
 
     def _opened(self) -> SafetensorsFile:
         assert self.file is not None
@@ -94,8 +112,8 @@ def _listed(names: list[str]) -> str:
     return (shown or "none") + (", ..." if len(names) > 8 else "")
 
 
-def _declarations(module: Operation) -> dict[str, tuple[Type, Location]]:
-    """The type and the place of each dense_resource in a module."""
+def declared_arrays(module: Operation) -> dict[str, tuple[Type, Location]]:
+    """The type and the place of each dense_resource in a module, by name."""
     found: dict[str, tuple[Type, Location]] = {}
     for op in module.walk():
         stack = list(op.attributes.values())
@@ -110,7 +128,8 @@ def _declarations(module: Operation) -> dict[str, tuple[Type, Location]]:
     return found
 
 
-def _check(what: str, dtype: np.dtype, shape: tuple[int, ...], type: ShapedType, location: Location) -> None:
+def check_array(what: str, dtype: np.dtype, shape: tuple[int, ...], type: ShapedType, location: Location) -> None:
+    """DlirError unless `what` has the dtype and shape of `type`."""
     wanted = type.dtype.numpy  # type: ignore[attr-defined]
     if dtype != wanted:
         raise DlirError(f"{what} has dtype {_spell_dtype(dtype)}, but the module states {type}", location)
@@ -179,4 +198,13 @@ def to_blob(array: np.ndarray) -> str:
     return "0x" + struct.pack("<I", alignment).hex().upper() + contiguous.tobytes().hex().upper()
 
 
-__all__ = ["WEIGHTS", "WeightStore", "read_tensors", "sidecar", "to_blob", "write_tensors"]
+__all__ = [
+    "WEIGHTS",
+    "WeightStore",
+    "check_array",
+    "declared_arrays",
+    "read_tensors",
+    "sidecar",
+    "to_blob",
+    "write_tensors",
+]

@@ -12,7 +12,8 @@
 ; (of another thread, or around this one).
 ;
 ; threads.py creates the workers (at the first loop, through @starter), stops them at exit, resets the pool in a forked
-; child, and defines `dlir.pause`, a hint to the CPU that this is a polling loop.
+; child, and defines `dlir.pause`, a hint to the CPU that this is a polling loop.  `dlir.make_room` keeps woken workers off
+; the caller's CPU (placement.ll).
 
 ; Each on its own cache line: what different threads write is apart.
 @lock = internal global i32 0, align 64        ; 1 while a job is open
@@ -143,6 +144,7 @@ promise:
   %agreed = extractvalue { i32, i1 } %promised, 1
   br i1 %agreed, label %share, label %promise
 share:
+  call void @dlir.make_room(i32 %posts)
   call void @post_workers(i32 %posts)
   call void @work()
   %before = atomicrmw and ptr @job, i64 -4294967296 acq_rel

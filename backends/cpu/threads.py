@@ -4,6 +4,8 @@ It calls `body(context, t)` for each t in [0, n), shared among the caller and th
 (parallel_for.ll); Python creates its threads, which then stay in native code without the GIL.  They start at the first
 loop that could use them and are started again in a forked child.  `DLIR_NUM_THREADS` limits their number, else every
 CPU that the process may use takes part.  Where POSIX semaphores are missing, loops run in their caller.
+
+Workers that sleep are woken on other CPUs than the caller's (placement.ll), as long as there is one for each thread.
 """
 
 from __future__ import annotations
@@ -26,11 +28,24 @@ from dlir.ir.errors import DlirError
 # About 20 us: longer than the gap between two loops of one graph, shorter than a scheduler's slice.
 SPINS = 1000
 _JOIN_SECONDS = 2.0
+# What the C library's `cpu_set_t` holds.
+_MAX_CPUS = 1024
 
 _PAUSE = {
     "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
     "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
 }
+_NO_PLACEMENT = """
+define void @dlir.placement_reset() {
+  ret void
+}
+define void @dlir.placement_begin(ptr %members, i32 %count, ptr %cpus) {
+  ret void
+}
+define internal void @dlir.make_room(i32 %posts) {
+  ret void
+}
+"""
 _SERIAL = """
 define void @dlir.parallel_for(ptr %body, ptr %context, i64 %n) {
 entry:
@@ -74,7 +89,7 @@ class _Pool:
         self._native = sys.platform == "linux"
         exports = ["dlir.parallel_for"]
         if self._native:
-            exports += ["dlir.pool_reset", "dlir.pool_stop", "dlir.worker"]
+            exports += ["dlir.pool_reset", "dlir.pool_stop", "dlir.worker", "dlir.placement_reset", "dlir.placement_begin"]
         self.library = jit.compile_ir(_source() if self._native else _SERIAL, exports, cache=ArtifactCache("cpu"))
         if not self._native:
             return
@@ -82,6 +97,9 @@ class _Pool:
         self._reset = self.library.function("dlir.pool_reset", ctypes.CFUNCTYPE(None, ctypes.c_void_p))
         self._stop = self.library.function("dlir.pool_stop", procedure)
         self._work = self.library.function("dlir.worker", procedure)
+        self._unplace = self.library.function("dlir.placement_reset", procedure)
+        placing = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p)
+        self._place = self.library.function("dlir.placement_begin", placing)
         self._starter = ctypes.CFUNCTYPE(ctypes.c_int32)(self._start)
         self._ended = False
         self.forget()
@@ -93,6 +111,7 @@ class _Pool:
         self._threads: list[threading.Thread] = []
         # Reentrant: a signal handler may run a loop while the workers are being created.
         self._lock = threading.RLock()
+        self._unplace()
         self._reset(ctypes.cast(self._starter, ctypes.c_void_p))
 
     def _start(self) -> int:
@@ -105,7 +124,17 @@ class _Pool:
                     thread = threading.Thread(target=self._work, name=name, daemon=True)
                     thread.start()
                     self._threads.append(thread)
+                self._keep_apart()
             return 0 if self._ended else len(self._threads)
+
+    def _keep_apart(self) -> None:
+        """Let callers choose where workers run, if there is a CPU for each thread."""
+        cpus = os.sched_getaffinity(0)
+        members = [thread.native_id or 0 for thread in self._threads]
+        if members and len(members) < len(cpus) and max(cpus) < _MAX_CPUS:
+            ids = (ctypes.c_int32 * len(members))(*members)
+            mask = sum(1 << cpu for cpu in cpus).to_bytes(_MAX_CPUS // 8, "little")
+            self._place(ctypes.addressof(ids), len(members), ctypes.c_char_p(mask))
 
     def _shut_down(self) -> None:
         """Stop the workers before the interpreter takes down what they run in."""
@@ -124,8 +153,20 @@ def _pool() -> _Pool:
 
 
 def _source() -> str:
-    """parallel_for.ll with what depends on the machine filled in."""
-    text = resources.files("dlir.backends.cpu").joinpath("parallel_for.ll").read_text(encoding="utf-8")
+    """parallel_for.ll and placement.ll with what depends on the machine filled in."""
+    text = _text("parallel_for.ll") + (_text("placement.ll") if _can_place() else _NO_PLACEMENT)
     declaration, pause = _PAUSE.get(platform.machine(), ("", ""))
     definition = f"{declaration}\ndefine internal void @dlir.pause() alwaysinline {{\n  {pause}\n  ret void\n}}\n"
-    return text.replace("SPINS", str(SPINS)) + definition
+    for name, value in (("SPINS", SPINS), ("MAX_CPUS", _MAX_CPUS), ("MASK_BYTES", _MAX_CPUS // 8)):
+        text = text.replace(name, str(value))
+    return text + definition
+
+
+def _text(name: str) -> str:
+    return resources.files("dlir.backends.cpu").joinpath(name).read_text(encoding="utf-8")
+
+
+def _can_place() -> bool:
+    """Whether the C library has what placement.ll calls, with a `cpu_set_t` of little-endian words."""
+    process = ctypes.CDLL(None)
+    return sys.byteorder == "little" and all(hasattr(process, name) for name in ("sched_getcpu", "sched_setaffinity"))

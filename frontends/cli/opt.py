@@ -46,7 +46,12 @@ def build_parser() -> ArgumentParser:
     add("-p", "--passes", metavar="PIPELINE", default="", help='passes to run, as in "lower-nn,fuse{max-ops=8}"')
     add("-O", dest="level", choices=["0", "1", "2", "3"], help="run a whole pipeline first: -O0, -O1, -O2, -O3")
     add("--target", choices=["cpu", "cuda"], default="cpu", help="what -O compiles for")
-    add("-o", "--output", metavar="FILE", help="where to write; standard output if not given")
+    add(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="where to write (.safetensors: with weights); standard output if not given",
+    )
     add("--emit", choices=["dlir", "generic", "dot", "llvm", "cuda"], default="dlir", help="what to write")
     add("--locations", action="store_true", help="print loc(...) after each op")
     add("--weights", metavar="FILE", help="safetensors file to use instead of the module's own")
@@ -118,10 +123,24 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
         write_text(why.answer(parsed.module, args.why_not_fused), args.output)
         return OK
     text = _process(args, manager, parsed, sources)
+    if args.output is not None and args.output.endswith(".safetensors"):
+        _write_checkpoint(args, parsed)
+        return OK
     write_text(text, args.output)
     if args.output not in (None, "-"):
         parsed.copy_sidecars(args.output)
     return OK
+
+
+def _write_checkpoint(args: argparse.Namespace, parsed: ParsedModule) -> None:
+    """Write the module and its arrays to one file."""
+    from dlir.ir.errors import DlirError
+    from dlir.textir.checkpoint import save_checkpoint
+
+    if args.emit not in ("dlir", "generic"):
+        raise DlirError(f"'{args.output}' would be a checkpoint, which holds a module and not its --emit={args.emit}")
+    save_checkpoint(args.output, parsed.module, parsed.weights)
+    parsed.copy_sidecars(args.output, ("dlir.data",))
 
 
 def _listing(args: argparse.Namespace) -> str | None:

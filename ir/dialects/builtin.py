@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from dlir.ir.core import Block, Operation, Region
+from dlir.ir.errors import DlirError
 from dlir.ir.op import Declared, Op, Symbol, Type
 
 
@@ -29,8 +31,10 @@ class Module(Op, name="builtin.module"):
 
     def verify_symbols(self, lookup: Callable[[str], Operation | None]) -> None:
         from dlir.ir.initializers import check_initializers
+        from dlir.ir.state import check_writes
 
         check_initializers(self)
+        check_writes(self)
 
     def symbol(self, name: str) -> Operation | None:
         """The op that defines symbol `name` directly inside this module, or None."""
@@ -38,7 +42,20 @@ class Module(Op, name="builtin.module"):
 
 
 class UnrealizedConversionCast(Op, name="builtin.unrealized_conversion_cast"):
-    """Values seen as other types until a later conversion makes that true."""
+    """Values seen as other types until a later conversion makes that true.
+
+    One that sees an integer as signless, or as unsigned, is left at the lowest level: the bits stay.
+    """
 
     @staticmethod
     def infer(*inputs: Type) -> Declared: ...  # type: ignore[empty-body]
+
+    @staticmethod
+    def eval(*inputs: Any, result_types: tuple[Type, ...]) -> tuple[Any, ...]:
+        found = []
+        for array, type in zip(inputs, result_types):
+            dtype = getattr(type, "numpy", None)
+            if dtype is None or dtype.kind not in "iu" or dtype.itemsize != array.dtype.itemsize:
+                raise DlirError(f"a value cannot be seen as {type} while a program runs")
+            found.append(array.view(dtype))
+        return tuple(found)

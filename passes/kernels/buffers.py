@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dlir.ir.affine import AffineExpr, Quotient, Remainder, linearize
+from dlir.ir.affine import AffineExpr, Lookup, Quotient, Remainder, linearize
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Value
 from dlir.ir.dialects.builtin import UnrealizedConversionCast
@@ -107,8 +107,9 @@ def folds(index: Sequence[AffineExpr], shape: Sequence[int]) -> bool:
 def stride_of(index: Sequence[AffineExpr], shape: Sequence[int], number: int) -> int | None:
     """How far one step of dimension `number` moves in memory, in elements; None where it depends on the place."""
     position = linearize(index, shape)
-    if any(number in atom.expr.used_dims() for atom, _ in position.terms if isinstance(atom, Quotient | Remainder)):
-        return None
+    for atom, _ in position.terms:
+        if isinstance(atom, Quotient | Remainder | Lookup) and number in AffineExpr({atom: 1}).used_dims():
+            return None
     return position.coefficient(number)
 
 

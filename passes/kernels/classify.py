@@ -48,6 +48,9 @@ class Facts:
     is_free: bool
     #: Of one element, in additions.
     cost: int
+    #: Whether what is read for an element does not follow from the maps alone: some of it is not read, or where it is read
+    #: depends on what another operand holds.
+    is_indirect: bool = False
 
     def operand_elements(
         self, op: Operation, index: Sequence[AffineExpr]

@@ -141,8 +141,8 @@ def _peak(clustering: Clustering, group: Sequence[Cluster]) -> int:
         for value in cluster.outputs:
             users = clustering.users_of_value(value)
             ends = [step[user] for user in users if user in step]
-            # What is returned has memory of its own.
-            if ends and not any(isinstance(user, Operation) and user.is_terminator for user in users):
+            # What is returned or written has memory of its own.
+            if ends and not any(isinstance(user, Operation) and _keeps(user) for user in users):
                 change[step[cluster]] += value.type.nbytes
                 change[max(ends) + 1] -= value.type.nbytes
     live = peak = 0
@@ -150,6 +150,10 @@ def _peak(clustering: Clustering, group: Sequence[Cluster]) -> int:
         live += here
         peak = max(peak, live)
     return peak
+
+
+def _keeps(op: Operation) -> bool:
+    return op.is_terminator or op.name == "state.write"
 
 
 def _in_order(clustering: Clustering, represent: Callable[[Node], Node]) -> list[Node]:

@@ -24,6 +24,8 @@ class Buffer:
     result: int | None = None
     #: The size of a buffer whose values are views of parts of it; 0: all values have the first one's type and size.
     bytes: int = 0
+    #: Whether it holds what a loop carries or a branch gives (:mod:`dlir.passes.memory.loops`).
+    is_slot: bool = False
 
     @property
     def is_bytes(self) -> bool:
@@ -48,6 +50,19 @@ class Buffer:
         return self.kind in ("donated", "temporary")
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A copy from where a value lies to where another one is to lie; or from or to a buffer in between."""
+
+    source: Value | Buffer
+    target: Value | Buffer
+
+    @property
+    def type(self) -> TensorType:
+        found: TensorType = self.source.type
+        return found
+
+
 @dataclass(slots=True)
 class Assignment:
     """The buffers of a function's values, which results must be copied, and which regions only reshape."""
@@ -60,3 +75,11 @@ class Assignment:
     merged: list[Operation] = field(default_factory=list)
     parts: dict[Value, int] = field(default_factory=dict)
     copied_results: list[int] = field(default_factory=list)
+    #: What loops and the ends of their bodies copy first, in order, and the buffers that this goes through.
+    moves: dict[Operation, list[Move]] = field(default_factory=dict)
+    asides: list[Buffer] = field(default_factory=list)
+
+    @property
+    def all_buffers(self) -> list[Buffer]:
+        """Each buffer once."""
+        return list(dict.fromkeys([*self.buffers.values(), *self.asides]))

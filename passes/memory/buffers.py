@@ -7,6 +7,7 @@ Values get a buffer in program order:
 - a region that only reshapes is no kernel: its result is another view of the same buffer;
 - a result of a kernel takes the buffer of an operand that is used for the last time there, if the kernel can work in
   place (:mod:`dlir.passes.memory.inplace`), and a new one otherwise;
+- what a loop carries has one buffer for the whole loop (:mod:`dlir.passes.memory.loops`);
 - a piece of a value, or what a value is joined from, may lie in that value's buffer (:mod:`dlir.passes.memory.parts`).
 
 What is returned lives in a buffer that the caller gives for it, or in a donated argument's, from its first value on.  A
@@ -15,6 +16,8 @@ returned value that cannot live there is copied at the end: an argument, a varia
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
@@ -22,8 +25,10 @@ from dlir.ir.errors import DlirError
 from dlir.ir.types import TensorType
 from dlir.passes.memory.assignment import Assignment, Buffer
 from dlir.passes.memory.inplace import inplace_candidates, reshaped_operands
+from dlir.passes.memory.loops import CONTROL, Slots
 from dlir.passes.memory.packing import Host, lifetime, pack
 from dlir.passes.memory.parts import use_parts
+from dlir.passes.memory.timeline import SEQUENTIAL, Timeline, timeline
 
 
 def bytes_needed(function: Func, effort: int) -> tuple[int, int]:
@@ -37,31 +42,51 @@ def bytes_needed(function: Func, effort: int) -> tuple[int, int]:
 
 def assign_buffers(function: Func) -> Assignment:
     """The buffers for all tensors of `function`, whose body is kernels over static shapes; DlirError for other ops."""
-    found = Assignment()
-    last_use = _last_uses(function)
-    for arg in function.body.args:
-        if isinstance(arg.type, TensorType):
-            donated = "dlir.donated" in function.arg_attributes(arg.index)
-            found.buffers[arg] = Buffer("donated" if donated else "input", [arg], 0, last_use[arg])
-    for time, op in enumerate(function.body.ops):
-        if op.name == "state.read":
-            value = op.results[0]
-            found.buffers[value] = Buffer("variable", [value], time, last_use[value])
-        elif isinstance(op, KernelRegion) and op.results:
-            _assign_region(op, time, last_use, found)
-        elif not op.is_terminator:
-            _check_needs_no_buffer(op)
-    use_parts(function, found, lambda: _bytes_with_results(function, found))
+    times = timeline(function)
+    found = _assign(function, times, keep_slots=False)
+    if any(found.moves.values()):
+        # If nothing but what is wanted there is computed in the slots of loops, there may be less to copy.
+        other = _assign(function, times, keep_slots=True)
+        found = min(found, other, key=_bytes_moved)
+    use_parts(function, found, times, lambda: _bytes_with_results(function, found))
     _place_results(function, found)
     return found
 
 
-def _last_uses(function: Func) -> dict[Value, int]:
+def _bytes_moved(found: Assignment) -> int:
+    return sum(move.type.nbytes for moves in found.moves.values() for move in moves)
+
+
+def _assign(function: Func, times: Timeline, keep_slots: bool) -> Assignment:
+    found = Assignment()
+    last_use = _last_uses(function, times)
+    slots = Slots(found, times, last_use)
+    for arg in function.body.args:
+        if isinstance(arg.type, TensorType):
+            donated = "dlir.donated" in function.arg_attributes(arg.index)
+            found.buffers[arg] = Buffer("donated" if donated else "input", [arg], 0, last_use[arg])
+    for time, op in enumerate(times.ops):
+        if op.name == "state.read":
+            value = op.results[0]
+            found.buffers[value] = Buffer("variable", [value], time, last_use[value])
+        elif isinstance(op, KernelRegion) and op.results:
+            _Region(op, time, last_use, found, slots, keep_slots).assign()
+        elif op.name in CONTROL:
+            slots.visit(op, time)
+        elif not op.is_terminator:
+            _check_needs_no_buffer(op)
+    return found
+
+
+def _last_uses(function: Func, times: Timeline) -> dict[Value, int]:
     """The time of each value's last use in the body, or of its definition if it is unused."""
     found: dict[Value, int] = dict.fromkeys(function.body.args, 0)
-    for time, op in enumerate(function.body.ops):
+    for op, time in times.starts.items():
         found.update(dict.fromkeys(op.results, time))
-        found.update(dict.fromkeys(op.operands, time))
+        if op.name in SEQUENTIAL:
+            found.update((arg, time) for region in op.regions for block in region.blocks for arg in block.args)
+        for value in op.operands:
+            found[value] = max(found[value], times.last_use(value, op))
     return found
 
 
@@ -75,63 +100,91 @@ def _check_needs_no_buffer(op: Operation) -> None:
         raise DlirError(f"'{op.name}' over tensors cannot be given buffers", op.location, hint=hint)
 
 
-def _assign_region(op: KernelRegion, time: int, last_use: dict[Value, int], found: Assignment) -> None:
-    sources = reshaped_operands(op)
-    if sources is not None:
-        found.reshapes[op] = sources
-        for result, source in zip(op.results, sources, strict=True):
-            _join(found, found.buffers[op.operands[source]], result, last_use)
-        return
-    pairs = _reused(op, time, found)
-    if pairs:
-        found.inplace[op] = pairs
-    for operand, taker in pairs:
-        _join(found, found.buffers[op.operands[operand]], op.results[taker], last_use)
-    for value in op.results:
-        if value not in found.buffers:
-            found.buffers[value] = Buffer("temporary", [value], time, last_use[value])
+@dataclass
+class _Region:
+    """A kernel that gets buffers for its results."""
 
+    op: KernelRegion
+    time: int
+    last_use: dict[Value, int]
+    found: Assignment
+    slots: Slots
+    #: Whether only what is wanted in the slot of a loop may be computed there.
+    keep_slots: bool
 
-def _join(found: Assignment, buffer: Buffer, value: Value, last_use: dict[Value, int]) -> None:
-    found.buffers[value] = buffer
-    buffer.values.append(value)
-    buffer.last = max(buffer.last, last_use[value])
+    def assign(self) -> None:
+        op, found = self.op, self.found
+        sources = reshaped_operands(op)
+        if sources is not None:
+            found.reshapes[op] = sources
+            for result, source in zip(op.results, sources, strict=True):
+                self._join(found.buffers[op.operands[source]], result)
+            return
+        for value in op.results:
+            slot = self.slots.place_for(value, self.time)
+            if slot is not None:
+                self._join(slot, value)
+        pairs = self._reused()
+        if pairs:
+            found.inplace[op] = pairs
+        for operand, taker in pairs:
+            self._join(found.buffers[op.operands[operand]], op.results[taker])
+        for value in op.results:
+            if value not in found.buffers:
+                found.buffers[value] = Buffer("temporary", [value], self.time, self.last_use[value])
 
+    def _join(self, buffer: Buffer, value: Value) -> None:
+        self.found.buffers[value] = buffer
+        buffer.values.append(value)
+        buffer.last = max(buffer.last, self.last_use[value])
 
-def _reused(op: KernelRegion, time: int, found: Assignment) -> list[tuple[int, int]]:
-    """Pairs (operand, result): which results are computed in place, and over what.  The largest operand goes first."""
-    buffers = [found.buffers[value] for value in op.operands]
-    dying = [
-        number
-        for number, buffer in enumerate(buffers)
-        if buffer.may_be_written and buffer.last == time and buffers.count(buffer) == 1
-    ]
-    free = list(range(len(op.results)))
-    if not any(_same_memory(op.operands[number], op.results[result]) for number in dying for result in free):
-        return []
-    candidates = inplace_candidates(op)
-    pairs: list[tuple[int, int]] = []
-    # Between equals a donated one goes first: a temporary's place can be used again, and what is donated costs nothing.
-    for number in sorted(dying, key=lambda i: (-buffers[i].type.nbytes, buffers[i].kind != "donated", i)):
-        for result in candidates.get(number, ()):
-            if result in free and _may_join(buffers[number], op.operands[number], op.results[result]):
-                pairs.append((number, result))
-                free.remove(result)
-                break
-    return pairs
+    def _reused(self) -> list[tuple[int, int]]:
+        """Pairs (operand, result): which results are computed in place, and over what.  The largest operand goes first."""
+        op, found = self.op, self.found
+        buffers = [found.buffers[value] for value in op.operands]
+        dying = [
+            number
+            for number, buffer in enumerate(buffers)
+            if buffer.may_be_written and buffer.last == self.time and buffers.count(buffer) == 1
+        ]
+        free = [number for number, value in enumerate(op.results) if value not in found.buffers]
+        if not any(_same_memory(op.operands[number], op.results[result]) for number in dying for result in free):
+            return []
+        candidates = inplace_candidates(op)
+        pairs: list[tuple[int, int]] = []
+
+        def turn(number: int) -> tuple[bool, int, bool, int]:
+            # What is wanted in a slot goes there.  Between equals a donated one goes first: a temporary's place can be
+            # used again, and what is donated costs nothing.
+            buffer = buffers[number]
+            is_wanted = any(self._is_wanted(result, buffer) for result in candidates.get(number, ()))
+            return not is_wanted, -buffer.type.nbytes, buffer.kind != "donated", number
+
+        for number in sorted(dying, key=turn):
+            for result in sorted(candidates.get(number, ()), key=lambda n: not self._is_wanted(n, buffers[number])):
+                if result in free and self._may_join(buffers[number], number, result):
+                    pairs.append((number, result))
+                    free.remove(result)
+                    break
+        return pairs
+
+    def _is_wanted(self, result: int, buffer: Buffer) -> bool:
+        return self.slots.wanted.get(self.op.results[result]) is buffer
+
+    def _may_join(self, buffer: Buffer, operand: int, result: int) -> bool:
+        new = self.op.results[result]
+        if not _same_memory(self.op.operands[operand], new):
+            return False
+        if buffer.is_slot and self.keep_slots and not self._is_wanted(result, buffer):
+            return False
+        # A donated argument that holds a result has the result's type, too: the caller sees nothing else of it.
+        returned = any(user.name == "func.return" for user in new.users)
+        return buffer.kind != "donated" or not returned or buffer.type is new.type
 
 
 def _same_memory(old: Value, new: Value) -> bool:
     """Whether the two tensors have the same element type and as many elements."""
     return old.type.dtype is new.type.dtype and old.type.size == new.type.size
-
-
-def _may_join(buffer: Buffer, old: Value, new: Value) -> bool:
-    if not _same_memory(old, new):
-        return False
-    # A donated argument that holds a result has the result's type, too: the caller sees nothing else of it.
-    returned = any(user.name == "func.return" for user in new.users)
-    return buffer.kind != "donated" or not returned or buffer.type is new.type
 
 
 def _bytes_with_results(function: Func, found: Assignment) -> int:
@@ -191,10 +244,11 @@ def _bytes_needed(
 
     It does not always pay: temporaries cannot wait there any more.
     """
-    end = max((buffer.last for buffer in found.buffers.values()), default=0)
+    buffers = found.all_buffers
+    end = max((buffer.last for buffer in buffers), default=0)
     hosts: list[Host] = []
     temporaries: list[Buffer] = []
-    for buffer in dict.fromkeys(found.buffers.values()):
+    for buffer in buffers:
         if buffer.kind == "donated" and buffer.result is None and buffer not in merges.values():
             hosts.append(Host(buffer.dtype, buffer.nbytes, buffer.last + 1, end))
         elif buffer.kind == "temporary" and buffer.result is None:

@@ -1,7 +1,7 @@
 """How long the buffers of a bufferised function live.
 
-Time is the number of an op in the function's body; an op inside a region counts as the op of the body that holds it.  A
-buffer lives from the first to the last op that touches it, under whatever name: views are followed.
+A buffer lives from the first to the last op that touches it, under whatever name: views are followed, and times are those of
+:mod:`dlir.passes.memory.timeline`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.types import MemRefType
+from dlir.passes.memory.timeline import Timeline, is_sequential, timeline
 
 
 @dataclass(slots=True)
@@ -26,9 +27,14 @@ class Span:
 class Liveness:
     """The spans of a function's buffers: its memref arguments, and what ``memref.alloc`` and the like make in it."""
 
-    end: int = 0
+    times: Timeline
     spans: dict[Value, Span] = field(default_factory=dict)
     _roots: dict[Value, tuple[Value, ...]] = field(default_factory=dict)
+
+    @property
+    def end(self) -> int:
+        """The time of the last op."""
+        return len(self.times.ops) - 1
 
     def roots(self, value: Value) -> tuple[Value, ...]:
         """The buffers that `value` may be a view of; mostly one."""
@@ -37,17 +43,17 @@ class Liveness:
 
 def liveness(function: Func) -> Liveness:
     """The liveness of all buffers in `function`, which has one block."""
-    found = Liveness()
-    for time, op in enumerate(function.body.ops):
-        found.end = time
-        for inner in op.walk():
-            _name_results(inner, found)
-            for value in inner.operands:
-                if isinstance(value.type, MemRefType):
-                    for root in found.roots(value):
-                        span = found.spans.setdefault(root, Span(time, time))
-                        span.last = time
-                        span.escapes = span.escapes or inner.is_terminator
+    times = timeline(function)
+    found = Liveness(times)
+    for op in times.starts:
+        _name_results(op, found)
+        for value in op.operands:
+            if isinstance(value.type, MemRefType):
+                for root in found.roots(value):
+                    first, last = times.first_use(root, op), times.last_use(root, op)
+                    span = found.spans.setdefault(root, Span(first, last))
+                    span.first, span.last = min(span.first, first), max(span.last, last)
+                    span.escapes = span.escapes or op.is_terminator
     return found
 
 
@@ -62,6 +68,14 @@ def _name_results(op: Operation, found: Liveness) -> None:
     if roots:
         for value in named:
             found._roots[value] = roots
+
+
+def planned_ops(function: Func) -> list[Operation]:
+    """The ops that make buffers which may be placed in an arena: allocs of static, contiguous shape.
+
+    One in a loop makes a new buffer in each run of the body, and may lie in the same place each time.
+    """
+    return [op for op in timeline(function).starts if is_planned(op) and is_sequential(op, function)]
 
 
 def is_planned(op: Operation) -> bool:

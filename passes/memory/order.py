@@ -14,6 +14,7 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.dialects.nd.movement import View
+from dlir.ir.state import function_writes, sink_writes
 from dlir.ir.types import TensorType
 
 #: What may be moved: it depends on its operands alone.
@@ -22,12 +23,13 @@ MOVABLE = ("kernel.region", "state.read")
 
 @dataclass(slots=True)
 class Graph:
-    """The ops of a function without the return, which values they make of which, and what these cost.
+    """The ops of a function without the writes and the return, which values they make of which, and what these cost.
 
     `bytes` counts what must be kept in temporary memory: not arguments, variables, results or views.
     """
 
     ops: list[Operation]
+    #: What is needed at the end: results, and new values of variables.
     returned: Sequence[Value]
     #: The value whose memory a view shows.
     source: dict[Value, Value] = field(default_factory=dict)
@@ -44,10 +46,12 @@ class Graph:
 
 def graph_of(function: Func) -> Graph | None:
     """The graph of a function over tensors with static shapes; None if its ops cannot change places."""
-    ops = [op for op in function.body.ops if not op.is_terminator]
+    sink_writes(function.body)
+    ops = [op for op in function.body.ops if not op.is_terminator and op.name != "state.write"]
     if any(op.name not in MOVABLE for op in ops):
         return None
-    graph = Graph(ops, function.body.terminator.operands)
+    written = [op.operands[0] for op in function_writes(function)]
+    graph = Graph(ops, [*function.body.terminator.operands, *written])
     for op in ops:
         is_view = isinstance(op, KernelRegion) and all(isinstance(i, View) or i.is_terminator for i in op.body.ops)
         for value in op.results:

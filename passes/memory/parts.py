@@ -20,14 +20,15 @@ from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.types import ScalarType, TensorType
 from dlir.passes.memory.assignment import Assignment, Buffer
 from dlir.passes.memory.packing import ALIGNMENT, aligned
+from dlir.passes.memory.timeline import Timeline
 
 
-def use_parts(function: Func, found: Assignment, needed: Callable[[], int]) -> None:
+def use_parts(function: Func, found: Assignment, times: Timeline, needed: Callable[[], int]) -> None:
     """Merge the buffers of slices and of what is joined, one after the other, where `needed()` does not grow."""
-    times = {op: time for time, op in enumerate(function.body.ops)}
-    for op, time in times.items():
+    for op in function.body.ops:
+        time = times.starts[op]
         if isinstance(op, KernelRegion) and len(op.results) == 1 and op not in found.reshapes:
-            parts = _joined(op, time, found) or _sliced(op, time, found, times)
+            parts = _joined(op, time, found) or _sliced(op, time, found, times.starts)
             if parts:
                 before = needed()
                 _merge(op, parts, found)
@@ -86,9 +87,9 @@ def _only_op(op: KernelRegion, name: str) -> Operation | None:
 
 
 def _is_free(buffer: Buffer) -> bool:
-    """Whether it is the planner's alone: no argument, no variable, not returned, and not empty."""
-    returned = any(user.name == "func.return" for value in buffer.values for user in value.users)
-    return buffer.kind == "temporary" and not returned and buffer.nbytes > 0
+    """Whether it is the planner's alone: no argument, no variable, no loop's, not returned, and not empty."""
+    returned = any(user.name in ("func.return", "state.write") for value in buffer.values for user in value.users)
+    return buffer.kind == "temporary" and not buffer.is_slot and not returned and buffer.nbytes > 0
 
 
 def _begin(cut: Operation) -> int | None:

@@ -14,8 +14,9 @@ from dlir.passes.inline import Inline
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.lower_nn import LowerNn
 from dlir.passes.manager import PassManager
-from dlir.passes.memory.liveness import is_planned, liveness
+from dlir.passes.memory.liveness import liveness, planned_ops
 from dlir.passes.memory.packing import Lifetime, lower_bound
+from dlir.passes.memory.timeline import timeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def _arena_bytes(function: Func) -> tuple[int, int]:
             size = arg.type.nbytes
             bound = roles.get("dlir.lower_bound")
             return size, size if bound is None else bound.value
-    allocs = [op.results[0] for op in function.body.ops if is_planned(op)]
+    allocs = [op.results[0] for op in planned_ops(function)]
     spans = liveness(function).spans
     items = [Lifetime(value.type.nbytes, spans[value].first, spans[value].last) for value in allocs if value in spans]
     return sum(value.type.nbytes for value in allocs), lower_bound(items)
@@ -169,10 +170,9 @@ def _count_places(function: Func) -> int:
         roles = function.arg_attributes(arg.index)
         if "dlir.result" in roles and "dlir.input" not in roles:
             places[arg] = None
-    for op in function.body.ops:
-        if is_planned(op):
-            places[op] = None
-        elif op.name == "memref.view" and op.operands[0] in function.body.args:
+    places.update(dict.fromkeys(planned_ops(function)))
+    for op in timeline(function).starts:
+        if op.name == "memref.view" and op.operands[0] in function.body.args:
             places[_constant(op.operands[1])] = None
     return len(places)
 

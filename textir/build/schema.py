@@ -268,13 +268,13 @@ def _typed_resource(attribute: Any, attributes: dict[str, Attribute]) -> Attribu
 def grouped(info: OpInfo, operands: Sequence[Value], attributes: dict[str, Attribute], fill: bool) -> list[Any]:
     """Operands by group, with their kinds checked.
 
-    With `fill`, an op that lacks operandSegmentSizes gets it: operands fill the groups from the left.
+    With `fill`, an op that lacks operandSegmentSizes gets what it says for so many operands.
     """
     schema = info.schema
     assert schema is not None
     found = attributes.get(SEGMENTS)
     if schema.needs_segments and found is None and fill:
-        sizes = filled(schema, len(operands))
+        sizes = info.cls.default_segments(len(operands))  # type: ignore[attr-defined]
         if sum(sizes) != len(operands):
             raise OpProblem(f"'{info.name}' takes {schema.arity()}, got {len(operands)}", is_count=True)
         found = attributes[SEGMENTS] = DenseArrayAttr(sizes, I32)
@@ -285,17 +285,6 @@ def grouped(info: OpInfo, operands: Sequence[Value], attributes: dict[str, Attri
     except InferError as error:
         message, hint = f"'{info.name}' {error.message}", error.diagnostics[0].hint
         raise OpProblem(message, is_count=True, hint=hint) from None
-
-
-def filled(schema: Schema, count: int) -> list[int]:
-    """Sizes of operand groups that `count` operands fill from the left, each required one getting its own."""
-    spare = count - sum(spec.kind == "one" for spec in schema.operands)
-    sizes = []
-    for spec in schema.operands:
-        size = 1 if spec.kind == "one" else max(spare, 0) if spec.kind == "variadic" else min(max(spare, 0), 1)
-        sizes.append(size)
-        spare -= 0 if spec.kind == "one" else size
-    return sizes
 
 
 def check_kinds(info: OpInfo, groups: Sequence[Any]) -> None:

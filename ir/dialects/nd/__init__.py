@@ -9,6 +9,7 @@ from dlir.ir.dialects.nd import (
     adaptive,
     arithmetic,
     attention,
+    bits,
     contraction,
     conversion,
     creation,
@@ -21,6 +22,7 @@ from dlir.ir.dialects.nd import (
     reduction,
     scan,
     search,
+    special,
     unary,
 )
 
@@ -29,6 +31,7 @@ __all__ = [
     "adaptive",
     "arithmetic",
     "attention",
+    "bits",
     "contraction",
     "conversion",
     "creation",
@@ -41,5 +44,6 @@ __all__ = [
     "reduction",
     "scan",
     "search",
+    "special",
     "unary",
 ]

@@ -25,7 +25,8 @@ def need_kind(dtype: Type, kinds: str) -> None:
     """InferError unless `dtype` is of one of `kinds`, letters as in `kind_of`."""
     kind = kind_of(dtype)
     if kind is None or kind not in kinds:
-        words = [KIND_WORDS[letter] for letter in kinds]
+        # Where both kinds of integers are taken, "integers" says it.
+        words = [KIND_WORDS[letter] for letter in kinds if letter != "u" or "i" not in kinds]
         listed = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
         raise InferError(f"takes {listed}, got {dtype}", hint="convert with nd.cast")
 

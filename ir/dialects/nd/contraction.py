@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,14 +12,15 @@ from dlir.ir.affine import AffineExpr, AffineMap, constant, dim
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Primitive, Space
 from dlir.ir.dialects.nd.checks import fits, need_kind, need_rank, need_static, same_dtype
+from dlir.ir.dialects.nd.gradients import END, along, folded_back, of_each, shaped, static_shape
 from dlir.ir.dialects.nd.guards import guarded_load
 from dlir.ir.dialects.nd.operands import broadcast_shape, promote
 from dlir.ir.dialects.nd.samples import random_array, random_dtype
 from dlir.ir.dialects.nd.scalars import widen
 from dlir.ir.dialects.nd.windows import Windows
 from dlir.ir.op import InferError, Tensor
-from dlir.ir.ops import arith
-from dlir.ir.types import is_float
+from dlir.ir.ops import arith, nd
+from dlir.ir.types import Shape, is_float
 
 
 class Contraction(Primitive):
@@ -71,6 +73,22 @@ class Matmul(Contraction, name="nd.matmul"):
     def element(self, ctx: ElementContext, index: Sequence[AffineExpr]) -> Value:
         maps = self.space().maps
         return multiply(*(ctx.load(i, read.apply(index)) for i, read in enumerate(maps) if read is not None))
+
+    @of_each
+    def vjp(self, g: Value, needs: Sequence[bool]) -> list[Value | None]:
+        (a, b), turn_a, turn_b = self.operands, self["transpose_a"], self["transpose_b"]
+        left = right = None
+        if needs[0]:
+            found = _product(b, g, turn_b, True) if turn_a else _product(g, b, False, not turn_b)
+            left = folded_back(found, a)
+        if needs[1] and b.rank == 2 and a.rank > 2 and not turn_a and a.shape[:-2].count(None) <= 1:
+            # The rows of all matrices as those of one: no sum over matrices is left.
+            a, g = (shaped(value, (_together(value.shape[:-1]), value.shape[-1])) for value in (a, g))
+            right = _product(g, a, True, False) if turn_b else _product(a, g, True, False)
+        elif needs[1]:
+            found = _product(g, a, True, turn_a) if turn_b else _product(a, g, not turn_a, False)
+            right = folded_back(found, b)
+        return [left, right]
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -168,6 +186,15 @@ class Conv(Contraction, name="nd.conv"):
         w = random_array(rng, (outputs, channels, *kernel), dtype)
         stride = tuple(int(n) for n in rng.integers(1, 3, rank))
         return [x, w], {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+
+
+def _product(a: Value, b: Value, transpose_a: bool, transpose_b: bool) -> Value:
+    return nd.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+
+
+def _together(shape: Shape) -> int | None:
+    """How many elements an array of this shape has."""
+    return None if None in shape else math.prod(extent for extent in shape if extent is not None)
 
 
 def multiply(a: Value, b: Value) -> Value:

@@ -10,11 +10,12 @@ from dlir.ir.core import Value
 from dlir.ir.dialects import scalars as numpy_scalars
 from dlir.ir.dialects.nd.base import Elementwise
 from dlir.ir.dialects.nd.checks import kind_of, need_kind
+from dlir.ir.dialects.nd.gradients import of_first
 from dlir.ir.dialects.nd.operands import tensors
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.dialects.nd.scalars import accumulator, number
 from dlir.ir.op import InferError, Tensor
-from dlir.ir.ops import arith
+from dlir.ir.ops import arith, nd
 from dlir.ir.types import I1, IntegerType, ScalarType, Type
 
 
@@ -64,9 +65,13 @@ class Cast(Elementwise, name="nd.cast"):
                 return convert(x, accumulator(target))
         return _integer_to_integer(x, source, signless(target))
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.cast(g, dtype=self.operands[0].dtype)
+
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        source, target = random_dtype(rng), random_dtype(rng)
+        source, target = random_dtype(rng, "biuf"), random_dtype(rng, "biuf")
         array = random_array(rng, random_shape(rng), source, special=True)
         if kind_of(source) == "f":
             with np.errstate(over="ignore"):

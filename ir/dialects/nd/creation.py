@@ -18,11 +18,13 @@ from dlir.ir.dialects.nd.scalars import accumulator, narrow
 from dlir.ir.errors import DlirError
 from dlir.ir.op import Elements, InferError, Tensor
 from dlir.ir.ops import arith, nd
-from dlir.ir.types import I64, ScalarType, TensorType
+from dlir.ir.types import I64, ScalarType, Shape, TensorType
 
 
 class Constant(Primitive, name="nd.constant"):
     """The array `value`: ``dense<...>``, or ``dense_resource<name>`` for one that lies in a file beside the text."""
+
+    differentiable = False
 
     @staticmethod
     def infer(*, value: Elements) -> Tensor:
@@ -60,16 +62,18 @@ class Iota(Primitive, name="nd.iota"):
     cannot hold them, the indices keep their low bits.
     """
 
+    differentiable = False
+
     @staticmethod
     def infer(like: Tensor | None = None, *, shape: tuple[int, ...], axis: int = 0, dtype: ScalarType = I64) -> Tensor:
         normalize_axis(axis, len(shape))
         if (kind_of(dtype) or "b") not in "iuf":
             raise InferError(f"cannot count in {dtype}")
-        return TensorType(_extents(shape, None if like is None else like.shape), dtype)
+        return TensorType(extents_of(shape, like), dtype)
 
     @staticmethod
     def eval(like: Any = None, *, shape: tuple[int, ...], axis: int = 0, dtype: ScalarType = I64) -> Any:
-        extents = _extents(shape, None if like is None else like.shape)
+        extents = extents_of(shape, like)
         axis = normalize_axis(axis, len(shape))
         counts = np.arange(extents[axis]).astype(dtype.numpy)  # type: ignore[arg-type]
         return np.broadcast_to(counts.reshape(-1, *[1] * (len(shape) - axis - 1)), extents)  # type: ignore[arg-type]
@@ -97,12 +101,13 @@ class Iota(Primitive, name="nd.iota"):
         return [random_array(rng, shape)], {"shape": wanted, **attributes}
 
 
-def _extents(shape: tuple[int, ...], like: tuple[int | None, ...] | None) -> tuple[int | None, ...]:
+def extents_of(shape: tuple[int, ...], like: Any) -> Shape:
+    """`shape` with the dimensions of `like` (a type, Value, array or None) in place of -1; InferError if it has none."""
     if any(extent < -1 for extent in shape):
         raise InferError(f"'shape' must hold extents and -1, got {list(shape)}")
-    if -1 in shape and (like is None or len(like) != len(shape)):
+    if -1 in shape and (like is None or len(like.shape) != len(shape)):
         raise InferError(f"'shape' {list(shape)} takes -1 from operand 'like', which must have rank {len(shape)}")
-    return tuple(like[axis] if like and extent == -1 else extent for axis, extent in enumerate(shape))
+    return tuple(like.shape[axis] if extent == -1 else extent for axis, extent in enumerate(shape))
 
 
 def indices(x: Value, axis: int) -> Value:

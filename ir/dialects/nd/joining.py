@@ -11,12 +11,13 @@ from dlir.ir.affine import AffineExpr, AffineMap, dim
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Primitive, Space
 from dlir.ir.dialects.nd.checks import kind_of, need_kind, normalize_axis, same_dtype
+from dlir.ir.dialects.nd.gradients import END, along, of_each, of_first, unknown_shape
 from dlir.ir.dialects.nd.guards import clamped_load, guarded_load
 from dlir.ir.dialects.nd.operands import promote
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.errors import count
 from dlir.ir.op import InferError, Tensor
-from dlir.ir.ops import arith
+from dlir.ir.ops import arith, nd
 
 
 class Concat(Primitive, name="nd.concat"):
@@ -88,6 +89,25 @@ class Concat(Primitive, name="nd.concat"):
         assert found is not None, "an empty array has no elements"
         return found
 
+    @of_each
+    def vjp(self, g: Value, needs: Sequence[bool]) -> list[Value | None]:
+        """The parts, counted from the front, or from the end where that is beyond a dynamic dimension."""
+        axis = self.axis
+        sizes = [operand.shape[axis] for operand in self.operands]
+        found: list[Value | None] = []
+        for number, operand in enumerate(self.operands):
+            before, here, after = sizes[:number], sizes[number], sizes[number + 1 :]
+            if not needs[number] or len(sizes) == 1:
+                found.append(g if needs[number] else None)
+            elif None not in before:
+                stop = -sum(after) if here is None else sum(before) + here
+                found.append(along(g, axis, sum(before), stop or END))
+            elif None in after or here is None:
+                raise unknown_shape(self, operand)
+            else:
+                found.append(along(g, axis, -sum(after) - here, -sum(after) or END))
+        return found
+
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         shape, dtype = list(random_shape(rng, 1)), random_dtype(rng)
@@ -100,43 +120,86 @@ class Concat(Primitive, name="nd.concat"):
 
 
 class Pad(Primitive, name="nd.pad"):
-    """x with ``low[i]`` elements of `value` before and ``high[i]`` after it in dimension i."""
+    """x with ``low[i]`` elements of `value` before and ``high[i]`` after it in dimension i.
+
+    `interior` (none by default) has for each dimension how many go between every two elements of x.
+    """
 
     @staticmethod
-    def infer(x: Tensor, *, low: tuple[int, ...], high: tuple[int, ...], value: float = 0.0) -> Tensor:
-        need_kind(x.dtype, "bif")
-        for name, given in (("low", low), ("high", high)):
+    def infer(
+        x: Tensor,
+        *,
+        low: tuple[int, ...],
+        high: tuple[int, ...],
+        value: float = 0.0,
+        interior: tuple[int, ...] | None = None,
+    ) -> Tensor:
+        need_kind(x.dtype, "biuf")
+        between = interior or (0,) * x.rank
+        for name, given in (("low", low), ("high", high), ("interior", between)):
             if len(given) != x.rank or min(given, default=0) < 0:
                 raise InferError(f"'{name}' needs {count(x.rank, 'integer')}, none negative, got {list(given)}")
         if kind_of(x.dtype) != "f" and not _holds(x, value):
             raise InferError(f"the padding {value} is no value of {x.dtype}")
-        return x.with_shape(
-            tuple(None if n is None else n + before + after for n, before, after in zip(x.shape, low, high))
-        )
+        wide = [None if n is None else _stretched(n, gap) for n, gap in zip(x.shape, between)]
+        return x.with_shape(tuple(None if n is None else n + b + a for n, b, a in zip(wide, low, high)))
 
     @staticmethod
-    def eval(x: Any, *, low: tuple[int, ...], high: tuple[int, ...], value: float = 0.0) -> Any:
-        result = np.full([sum(extents) for extents in zip(x.shape, low, high)], value, x.dtype)
-        result[tuple(slice(before, before + n) for n, before in zip(x.shape, low))] = x
+    def eval(
+        x: Any,
+        *,
+        low: tuple[int, ...],
+        high: tuple[int, ...],
+        value: float = 0.0,
+        interior: tuple[int, ...] | None = None,
+    ) -> Any:
+        between = interior or (0,) * x.ndim
+        wide = [_stretched(n, gap) for n, gap in zip(x.shape, between)]
+        result = np.full([sum(extents) for extents in zip(wide, low, high)], value, x.dtype)
+        result[tuple(slice(before, before + n, gap + 1) for n, before, gap in zip(wide, low, between))] = x
         return result
 
     def space(self) -> Space:
         shape = self.results[0].shape
-        exprs = tuple(dim(axis) - before for axis, before in enumerate(self["low"]))
-        is_guarded = any(self["low"]) or any(self["high"])
+        exprs = tuple((dim(axis, shape[axis]) - before) // step for axis, before, step in self._places())
+        is_guarded = any(self["low"]) or any(self["high"]) or any(self["interior"] or ())
         return Space(shape, maps=(AffineMap(len(shape), exprs),), guarded=is_guarded)
 
     def element(self, ctx: ElementContext, index: Sequence[AffineExpr]) -> Value:
         low, high, x = self["low"], self["high"], self.operands[0]
-        here = [expr - before for expr, before in zip(index, low)]
+        here = [(index[axis] - before) // step for axis, before, step in self._places()]
         may_leave = [(before > 0, after > 0) for before, after in zip(low, high)]
-        return guarded_load(ctx, 0, here, x.shape, may_leave, ctx.constant(self["value"], x.dtype))
+        outside = ctx.constant(self["value"], x.dtype)
+        found = guarded_load(ctx, 0, here, x.shape, may_leave, outside)
+        for axis, before, step in self._places():
+            if step > 1:
+                is_element = arith.cmpi("eq", ctx.index((index[axis] - before) % step), 0)
+                found = arith.select(is_element, found, outside)
+        return found
+
+    def _places(self) -> list[tuple[int, int, int]]:
+        """For each axis its number, where the first element of x goes, and how far it is from there to the next."""
+        low = self["low"]
+        interior = self["interior"] or (0,) * len(low)
+        return [(axis, before, gap + 1) for axis, (before, gap) in enumerate(zip(low, interior, strict=True))]
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        ends = tuple(-after or END for after in self["high"])
+        steps = None if self["interior"] is None else tuple(between + 1 for between in self["interior"])
+        return nd.slice(g, start=self["low"], stop=ends, step=steps)
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         x = random_array(rng, random_shape(rng), random_dtype(rng))
         low, high = (tuple(int(rng.integers(0, 3)) for _ in x.shape) for _ in range(2))
-        return [x], {"low": low, "high": high, "value": float(rng.integers(0, 2))}
+        interior = tuple(int(rng.integers(0, 3)) for _ in x.shape) if rng.random() < 0.4 else None
+        return [x], {"low": low, "high": high, "value": float(rng.integers(0, 2)), "interior": interior}
+
+
+def _stretched(extent: int, gap: int) -> int:
+    """The extent with so many elements between every two."""
+    return extent + max(0, extent - 1) * gap
 
 
 def _holds(x: Tensor, value: float) -> bool:

@@ -11,18 +11,20 @@ from dlir.ir.core import Value
 from dlir.ir.dialects.nd.arithmetic import Binary
 from dlir.ir.dialects.nd.base import Elementwise
 from dlir.ir.dialects.nd.checks import need_kind, same_dtype, same_shape
+from dlir.ir.dialects.nd.gradients import of_each
 from dlir.ir.dialects.nd.operands import common_dtype
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.dialects.nd.scalars import number
 from dlir.ir.op import Tensor
-from dlir.ir.ops import arith
+from dlir.ir.ops import arith, nd
 from dlir.ir.types import I1, ScalarType, is_float
 
 
 class Comparison(Binary):
     """Base of comparisons: i1 in the operands' shape.  With NaN all are false but `not_equal`."""
 
-    kinds = "bif"
+    differentiable = False
+    kinds = "biuf"
     #: The predicates of ``arith.cmpf`` and ``arith.cmpi``.
     predicates: ClassVar[tuple[str, str]]
 
@@ -34,7 +36,7 @@ class Comparison(Binary):
         of_floats, of_integers = self.predicates
         if is_float(a.type):
             return arith.cmpf(of_floats, a, b)
-        if a.type is I1:
+        if a.type is I1 or self.is_unsigned:
             # As a signed number, true would be -1.
             of_integers = {"slt": "ult", "sle": "ule", "sgt": "ugt", "sge": "uge"}.get(of_integers, of_integers)
         return arith.cmpi(of_integers, a, b)
@@ -105,6 +107,7 @@ class GreaterEqual(Comparison, name="nd.greater_equal"):
 class Logical(Binary):
     """Base of logic on two bools.  Builders take any dtype: what is not zero is true, NaN included."""
 
+    differentiable = False
     kinds = "b"
     is_commutative = True
 
@@ -149,6 +152,8 @@ class LogicalXor(Logical, name="nd.logical_xor"):
 class LogicalNot(Elementwise, name="nd.logical_not"):
     """Whether x is false.  Builders take any dtype: what is not zero is true, NaN included."""
 
+    differentiable = False
+
     @staticmethod
     def infer(x: Tensor) -> Tensor:
         need_kind(x.dtype, "b")
@@ -191,6 +196,12 @@ class Select(Elementwise, name="nd.select"):
 
     def scalar(self, condition: Value, x: Value, y: Value) -> Value:
         return arith.select(condition, x, y)
+
+    @of_each
+    def vjp(self, g: Value, needs: Sequence[bool]) -> list[Value | None]:
+        condition, _, _ = self.operands
+        x = nd.select(condition, g, 0.0) if needs[1] else None
+        return [None, x, nd.select(condition, 0.0, g) if needs[2] else None]
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:

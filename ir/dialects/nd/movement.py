@@ -12,9 +12,11 @@ from dlir.ir.affine import AffineExpr, AffineMap, constant, delinearize, dim, di
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Primitive, Space
 from dlir.ir.dialects.nd.checks import normalize_axis
+from dlir.ir.dialects.nd.gradients import END, along, folded_back, of_first, shaped, unknown_shape
 from dlir.ir.dialects.nd.operands import spell_shape
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.op import InferError, Tensor
+from dlir.ir.ops import nd
 from dlir.ir.types import Shape
 
 
@@ -60,6 +62,10 @@ class Reshape(View, name="nd.reshape"):
         shape = self.results[0].shape
         return delinearize(linearize(dims(shape), shape), self.operands[0].shape)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return shaped(g, self.operands[0].shape)
+
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         x = random_array(rng, random_shape(rng), random_dtype(rng))
@@ -101,6 +107,11 @@ class Transpose(View, name="nd.transpose"):
     def source(self) -> tuple[AffineExpr, ...]:
         perm = self.permutation
         return tuple(dim(perm.index(axis)) for axis in range(len(perm)))
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        perm = self.permutation
+        return nd.transpose(g, perm=tuple(perm.index(axis) for axis in range(len(perm))))
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -160,6 +171,14 @@ class BroadcastTo(View, name="nd.broadcast_to"):
         first = self.results[0].rank - len(shape)
         return tuple(constant(0) if extent == 1 else dim(first + axis) for axis, extent in enumerate(shape))
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        x, first = self.operands[0], g.rank - self.operands[0].rank
+        if any(mine is None and g.shape[first + axis] is not None for axis, mine in enumerate(x.shape)):
+            # That extent may turn out to be 1.
+            raise unknown_shape(self, x)
+        return folded_back(g, x)
+
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         shape = random_shape(rng)
@@ -212,6 +231,32 @@ class Slice(View, name="nd.slice"):
         parts = _slices(self["start"], self["stop"], self["step"])
         bounds = [part.indices(extent) for extent, part in zip(shape, parts, strict=True)]
         return tuple(dim(axis) * step + start for axis, (start, _, step) in enumerate(bounds))
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        """What was taken, in its place among zeros."""
+        low, high, interior = [], [], []
+        parts = _slices(self["start"], self["stop"], self["step"])
+        for axis, (part, extent) in enumerate(zip(parts, self.operands[0].shape, strict=True)):
+            before, between, after = self._gaps(part, extent, g.shape[axis])
+            if between < 0:
+                g = along(g, axis, END, -END, -1)
+            low.append(before)
+            high.append(after)
+            interior.append(abs(between) - 1)
+        return nd.pad(g, low=tuple(low), high=tuple(high), interior=tuple(interior) if any(interior) else None)
+
+    def _gaps(self, part: slice, extent: int | None, count: int | None) -> tuple[int, int, int]:
+        """How many elements lie before what was taken, how far it is from one to the next, how many come after."""
+        if extent is not None and count is not None:
+            start, _, step = part.indices(extent)
+            if count == 0:
+                return extent, 1, 0
+            last = start + (count - 1) * step
+            return min(start, last), step, extent - 1 - max(start, last)
+        if part.step == 1 and part.start >= 0 and (part.stop < 0 or part.stop == END):
+            return part.start, 1, max(0, -part.stop)
+        raise unknown_shape(self, self.operands[0])
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:

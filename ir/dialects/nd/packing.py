@@ -12,10 +12,12 @@ from dlir.ir.affine import AffineExpr, AffineMap, dims
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Primitive, Space
 from dlir.ir.dialects.nd.checks import normalize_axis
+from dlir.ir.dialects.nd.gradients import of_first, static_shape
 from dlir.ir.dialects.nd.guards import guarded_load
 from dlir.ir.dialects.nd.movement import View
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.op import InferError, Tensor
+from dlir.ir.ops import nd
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,10 @@ class Pack(Primitive, name="nd.pack"):
         zero = ctx.constant(0, x.dtype)
         return guarded_load(ctx, 0, self.packing.unpacked_index(index), x.shape, self._may_leave(), zero)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.unpack(g, shape=static_shape(self, self.operands[0]), **self.keywords)
+
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         x = random_array(rng, random_shape(rng), random_dtype(rng))
@@ -165,6 +171,10 @@ class Unpack(View, name="nd.unpack"):
         shape = self.results[0].shape
         packing = Packing.of(len(shape), self["inner_dims_pos"], self["inner_tiles"], self["outer_dims_perm"])
         return packing.packed_index(dims(shape))
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.pack(g, **{name: value for name, value in self.keywords.items() if name != "shape"})
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:

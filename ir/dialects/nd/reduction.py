@@ -12,12 +12,14 @@ from dlir.ir.affine import AffineExpr, AffineMap, dim
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Monoid, Primitive, Space
 from dlir.ir.dialects.nd.checks import need_kind, normalize_axes, reduced_shape
-from dlir.ir.dialects.nd.operands import common_dtype, promote
+from dlir.ir.dialects.nd.composite import narrowed, widened
+from dlir.ir.dialects.nd.gradients import extents, of_first, products_of_others, shaped, spread, static_shape
+from dlir.ir.dialects.nd.operands import common_dtype, constant, promote
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
-from dlir.ir.dialects.nd.scalars import narrow, widen
+from dlir.ir.dialects.nd.scalars import accumulator, narrow, widen
 from dlir.ir.op import InferError, Tensor
-from dlir.ir.ops import arith
-from dlir.ir.types import F64, I1, I64, Shape, is_float
+from dlir.ir.ops import arith, nd
+from dlir.ir.types import F64, I1, I32, I64, Shape, is_float
 
 Axes = tuple[int, ...] | None
 
@@ -25,7 +27,7 @@ Axes = tuple[int, ...] | None
 class Reduction(Primitive):
     """Base of reductions over `axes` (None: all of them); with `keepdims` these stay, with extent 1."""
 
-    kinds: ClassVar[str] = "if"
+    kinds: ClassVar[str] = "iuf"
     monoid: ClassVar[Monoid]
 
     @classmethod
@@ -91,6 +93,10 @@ class Sum(Reduction, name="nd.sum"):
     def eval(x: Any, *, axes: Axes = None, keepdims: bool = False) -> Any:
         return np.sum(x, axes, dtype=wide_dtype(x), keepdims=keepdims).astype(x.dtype)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return spread(g, self.operands[0], self.axes)
+
 
 class Prod(Reduction, name="nd.prod"):
     """The product; 1 over nothing.
@@ -109,6 +115,18 @@ class Prod(Reduction, name="nd.prod"):
     def eval(x: Any, *, axes: Axes = None, keepdims: bool = False) -> Any:
         with np.errstate(over="ignore"):
             return np.prod(x, axes, dtype=wide_dtype(x), keepdims=keepdims).astype(x.dtype)
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        x, axes = self.operands[0], self.axes
+        shape = static_shape(self, x)
+        order = (*(axis for axis in range(len(shape)) if axis not in axes), *axes)
+        lines = nd.transpose(widened(x), perm=order)
+        kept = lines.shape[: len(shape) - len(axes)]
+        lines = shaped(lines, (*kept, math.prod(shape[axis] for axis in axes)))
+        found = products_of_others(lines, shaped(widened(g), kept))
+        found = shaped(found, tuple(shape[axis] for axis in order))
+        return narrowed(nd.transpose(found, perm=tuple(order.index(axis) for axis in range(len(shape)))), x)
 
 
 class Mean(Reduction, name="nd.mean"):
@@ -136,11 +154,23 @@ class Mean(Reduction, name="nd.mean"):
         quotient = arith.divf(accumulated, ctx.constant(float(count), accumulated.type))
         return narrow(quotient, self.results[0].dtype)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        x, axes = self.operands[0], self.axes
+        counted = [x.shape[axis] for axis in axes]
+        if None in counted:
+            count = nd.sum(nd.broadcast_to(constant(1.0, accumulator(x.dtype)), x, shape=extents(x)), axes=axes, keepdims=self["keepdims"])
+            share = nd.div(widened(g), count)
+        else:
+            # Of nothing there is nothing to share.
+            share = nd.div(widened(g), float(max(1, math.prod(counted))))
+        return spread(narrowed(share, x), x, axes)
+
 
 class Extremum(Reduction):
     """Base of max and min, which nothing has."""
 
-    kinds = "bif"
+    kinds = "biuf"
 
     @classmethod
     def infer(cls, x: Tensor, *, axes: tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
@@ -152,6 +182,14 @@ class Extremum(Reduction):
         if self.operands[0].dtype is not I1:
             return space
         return Space(space.parallel, space.reduction, space.maps, "or" if self.monoid == "max" else "and")
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        """Of equals, each gets the same share, as in JAX."""
+        x, axes = self.operands[0], self.axes
+        found = nd.equal(x, spread(self.result, x, axes))
+        count = nd.sum(nd.cast(found, dtype=I32), axes=axes, keepdims=self["keepdims"])
+        return nd.select(found, spread(nd.div(g, nd.cast(count, dtype=g.dtype)), x, axes), 0.0)
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -183,6 +221,7 @@ class Min(Extremum, name="nd.min"):
 class Quantifier(Reduction):
     """Base of any and all.  Builders take any dtype: what is not zero is true, NaN included."""
 
+    differentiable = False
     kinds = "b"
 
     @classmethod

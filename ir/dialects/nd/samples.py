@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from dlir.ir.dialects.nd.checks import kind_of
-from dlir.ir.types import BF16, F16, F32, F64, I1, I8, I16, I32, I64, ScalarType
+from dlir.ir.types import BF16, F16, F32, F64, I1, I8, I16, I32, I64, UI8, UI32, UI64, ScalarType
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 )
 
 #: Each dtype as often as it matters.
-DTYPES: tuple[ScalarType, ...] = (F32, F32, F32, F64, F16, BF16, I32, I32, I64, I8, I16, I1)
+DTYPES: tuple[ScalarType, ...] = (F32, F32, F32, F64, F16, BF16, I32, I32, I64, I8, I16, I1, UI32, UI8, UI64)
 
 _SPECIAL = (0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan)
 
@@ -51,8 +51,8 @@ def random_array(
             array = np.where(rng.random(size) < 0.2, rng.choice(_SPECIAL, size), array)
         return np.asarray(array.astype(dtype.numpy))
     limits = np.iinfo(dtype.numpy)
-    array = np.asarray(rng.integers(max(-9, limits.min), 10, size))
+    array = np.asarray(rng.integers(max(-9, limits.min), 10, size)).astype(dtype.numpy)
     if special:
-        edges = np.array([limits.min, limits.max, 0, max(-1, limits.min)])
+        edges = np.array([limits.min, limits.max, 0, max(-1, limits.min)], dtype.numpy)
         array = np.where(rng.random(size) < 0.2, rng.choice(edges, size), array)
-    return np.asarray(array.astype(dtype.numpy))
+    return np.asarray(array)

@@ -11,12 +11,13 @@ from dlir.ir.affine import AffineExpr, AffineMap, dim, dims
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Monoid, Primitive, Space
 from dlir.ir.dialects.nd.checks import need_kind, normalize_axis
+from dlir.ir.dialects.nd.gradients import of_first
 from dlir.ir.dialects.nd.operands import common_dtype, promote
 from dlir.ir.dialects.nd.reduction import wide_dtype
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.dialects.nd.scalars import widen
 from dlir.ir.op import Tensor
-from dlir.ir.ops import arith
+from dlir.ir.ops import arith, nd
 from dlir.ir.types import I1, I64
 
 
@@ -67,7 +68,7 @@ class Cumsum(Scan, name="nd.cumsum"):
 
     @staticmethod
     def infer(x: Tensor, *, axis: int, exclusive: bool = False, reverse: bool = False) -> Tensor:
-        need_kind(x.dtype, "if")
+        need_kind(x.dtype, "iuf")
         normalize_axis(axis, x.rank)
         return x
 
@@ -85,8 +86,12 @@ class Cumsum(Scan, name="nd.cumsum"):
             np.moveaxis(totals, axis, 0)[:1] = 0
         return (np.flip(totals, axis) if reverse else totals).astype(x.dtype)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.cumsum(g, axis=self.axis, exclusive=self["exclusive"], reverse=not self["reverse"])
+
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        x = random_array(rng, random_shape(rng, 1), random_dtype(rng, "if"))
+        x = random_array(rng, random_shape(rng, 1), random_dtype(rng, "iuf"))
         flags = {"exclusive": bool(rng.integers(2)), "reverse": bool(rng.integers(2))}
         return [x], {"axis": int(rng.integers(-x.ndim, x.ndim)), **flags}

@@ -21,20 +21,22 @@ from dlir.ir.types import I64, is_float
 class Position(Composite):
     """Base of argmax and argmin."""
 
+    differentiable = False
+
     @classmethod
     def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
         return tensors(groups)
 
     @classmethod
     def infer(cls, x: Tensor, *, axis: int, keepdims: bool = False) -> Tensor:
-        need_kind(x.dtype, "bif")
+        need_kind(x.dtype, "biuf")
         axes = (normalize_axis(axis, x.rank),)
         refuse_empty(x.shape, axes)
         return Tensor(reduced_shape(x.shape, axes, keepdims), I64)
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        x = random_array(rng, random_shape(rng, 1), random_dtype(rng), special=True)
+        x = random_array(rng, random_shape(rng, 1), random_dtype(rng, "biuf"), special=True)
         axes = [axis for axis in range(-x.ndim, x.ndim) if x.shape[axis]]
         if not axes:
             x, axes = np.ones((2, 0, 3), "f4"), [0]

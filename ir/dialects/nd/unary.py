@@ -11,12 +11,13 @@ import numpy as np
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Elementwise
 from dlir.ir.dialects.nd.checks import kind_of, need_kind
+from dlir.ir.dialects.nd.gradients import of_first
 from dlir.ir.dialects.nd.operands import common_dtype
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.dialects.nd.scalars import number
 from dlir.ir.errors import InferError
 from dlir.ir.op import Tensor
-from dlir.ir.ops import arith, math
+from dlir.ir.ops import arith, math, nd
 from dlir.ir.types import F16, F32, F64, ScalarType, is_float
 
 
@@ -66,6 +67,10 @@ class Neg(Unary, name="nd.neg"):
     def scalar(self, x: Value) -> Value:
         return arith.negf(x) if is_float(x.type) else arith.subi(number(0, x.type), x)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.neg(g)
+
 
 class Abs(Unary, name="nd.abs"):
     """The absolute value.  The smallest integer stays itself."""
@@ -77,9 +82,16 @@ class Abs(Unary, name="nd.abs"):
     def scalar(self, x: Value) -> Value:
         return math.absf(x) if is_float(x.type) else math.absi(x)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        """0 at 0."""
+        return nd.mul(g, nd.sign(self.operands[0]))
+
 
 class Sign(Unary, name="nd.sign"):
     """-1, 0 or 1; +0 for -0, and NaN for NaN."""
+
+    differentiable = False
 
     @staticmethod
     def eval(x: Any) -> Any:
@@ -106,6 +118,10 @@ class Exp(FloatFunction, name="nd.exp"):
     def scalar(self, x: Value) -> Value:
         return math.exp(x)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.mul(g, self.result)
+
 
 class Expm1(FloatFunction, name="nd.expm1"):
     """exp(x) - 1, precise near 0; the zero of ±0 keeps its sign."""
@@ -116,6 +132,10 @@ class Expm1(FloatFunction, name="nd.expm1"):
 
     def scalar(self, x: Value) -> Value:
         return math.expm1(x)
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.mul(g, nd.add(self.result, 1.0))
 
 
 class Log(FloatFunction, name="nd.log"):
@@ -128,6 +148,10 @@ class Log(FloatFunction, name="nd.log"):
     def scalar(self, x: Value) -> Value:
         return math.log(x)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.div(g, self.operands[0])
+
 
 class Sqrt(FloatFunction, name="nd.sqrt"):
     """The square root, correctly rounded; sqrt(-0) is -0, of a negative number NaN."""
@@ -138,6 +162,11 @@ class Sqrt(FloatFunction, name="nd.sqrt"):
 
     def scalar(self, x: Value) -> Value:
         return math.sqrt(x)
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        """Infinite at 0."""
+        return nd.div(nd.mul(g, 0.5), self.result)
 
 
 class Rsqrt(FloatFunction, name="nd.rsqrt"):
@@ -150,6 +179,11 @@ class Rsqrt(FloatFunction, name="nd.rsqrt"):
     def scalar(self, x: Value) -> Value:
         return math.rsqrt(x)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        y = self.result
+        return nd.mul(nd.mul(g, -0.5), nd.mul(y, nd.mul(y, y)))
+
 
 class Tanh(FloatFunction, name="nd.tanh"):
     """The hyperbolic tangent."""
@@ -160,6 +194,11 @@ class Tanh(FloatFunction, name="nd.tanh"):
 
     def scalar(self, x: Value) -> Value:
         return math.tanh(x)
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        y = self.result
+        return nd.mul(g, nd.sub(1.0, nd.mul(y, y)))
 
 
 class Erf(FloatFunction, name="nd.erf"):
@@ -175,6 +214,11 @@ class Erf(FloatFunction, name="nd.erf"):
     def scalar(self, x: Value) -> Value:
         return math.erf(x)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        x = self.operands[0]
+        return nd.mul(nd.mul(g, 2 / libm.sqrt(libm.pi)), nd.exp(nd.neg(nd.mul(x, x))))
+
 
 class Sin(FloatFunction, name="nd.sin"):
     """The sine of an angle in radians; NaN for ±inf."""
@@ -185,6 +229,10 @@ class Sin(FloatFunction, name="nd.sin"):
 
     def scalar(self, x: Value) -> Value:
         return math.sin(x)
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.mul(g, nd.cos(self.operands[0]))
 
 
 class Cos(FloatFunction, name="nd.cos"):
@@ -197,9 +245,15 @@ class Cos(FloatFunction, name="nd.cos"):
     def scalar(self, x: Value) -> Value:
         return math.cos(x)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        return nd.mul(g, nd.neg(nd.sin(self.operands[0])))
+
 
 class Floor(Unary, name="nd.floor"):
     """The largest integer that is not above x, as a value of the same dtype; integers stay as they are."""
+
+    differentiable = False
 
     @staticmethod
     def eval(x: Any) -> Any:
@@ -212,6 +266,8 @@ class Floor(Unary, name="nd.floor"):
 class Ceil(Unary, name="nd.ceil"):
     """The smallest integer that is not below x, as a value of the same dtype; integers stay as they are."""
 
+    differentiable = False
+
     @staticmethod
     def eval(x: Any) -> Any:
         return np.ceil(x)
@@ -222,6 +278,8 @@ class Ceil(Unary, name="nd.ceil"):
 
 class Rint(Unary, name="nd.rint"):
     """The nearest integer, of two the even one, as a value of the same dtype; integers stay as they are."""
+
+    differentiable = False
 
     @staticmethod
     def eval(x: Any) -> Any:

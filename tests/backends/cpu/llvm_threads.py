@@ -268,7 +268,7 @@ def _compute(body: list[Instruction], position: int, registers: Registers) -> in
         registers[found.result] = _wrapped(values[0], 32)
     elif found.detail == "@llvm.umin.i32":
         registers[found.result] = min(_unsigned(value, 32) for value in values)
-    elif found.detail != "@dlir.pause":
+    elif found.detail not in ("@dlir.pause", "@dlir.make_room"):  # What no other thread sees.
         left, right = (_unsigned(value, found.bits) for value in values)
         registers[found.result] = _wrapped(_ARITHMETIC[found.opcode](left, right), found.bits)
     return position + 1

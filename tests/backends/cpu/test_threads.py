@@ -138,6 +138,54 @@ time.sleep({pause})
     assert (result.returncode, result.stderr) == (0, "")
 
 
+SLEEP_AND_CALL = """
+import threading, time
+count_all, counts = loop("count_all"), np.zeros(100, np.int64)
+def mask_after_call():
+    time.sleep(0.05)  # Until the worker sleeps.
+    count_all(counts, 100)
+    return os.sched_getaffinity(threads._pool()._threads[0].native_id)
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
+def test_workers_wake_on_other_cpus_than_the_callers(run_script):
+    script = f"""{SLEEP_AND_CALL}
+cpus = os.sched_getaffinity(0)
+mask_after_call()
+for cpu in [*cpus, *cpus]:
+    os.sched_setaffinity(0, {{cpu}})
+    assert mask_after_call() == cpus - {{cpu}}, cpu
+child = os.fork()
+if child == 0:
+    os.sched_setaffinity(0, cpus)
+    mask_after_call()
+    os.sched_setaffinity(0, {{max(cpus)}})
+    os._exit(0 if mask_after_call() == cpus - {{max(cpus)}} else 1)
+sys.exit(os.waitpid(child, 0)[1])
+"""
+    result = run_script(script, "test_threads", DLIR_NUM_THREADS="2")
+    assert result.returncode == 0, result.stderr
+
+
+def test_workers_go_anywhere_where_threads_outnumber_cpus(run_script):
+    script = f"{SLEEP_AND_CALL}\nassert all(mask_after_call() == os.sched_getaffinity(0) for _ in range(3))"
+    many = str(len(os.sched_getaffinity(0)) + 1)
+    result = run_script(script, "test_threads", DLIR_NUM_THREADS=many)
+    assert result.returncode == 0, result.stderr
+
+
+def test_pool_without_placement_is_complete(monkeypatch):
+    monkeypatch.setattr(threads, "_can_place", lambda: False)
+    pool = threads._Pool()
+    prototype = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
+    imports = {"dlir.parallel_for": pool.library["dlir.parallel_for"]}
+    counts = np.zeros(1000, np.int64)
+    jit.compile_ir(LOOPS, ["count_all"], imports).function("count_all", prototype)(counts.ctypes.data, 1000)
+    pool._shut_down()
+    assert (counts == 1).all()
+
+
 def test_interpreter_ends_while_a_daemon_thread_loops(run_script):
     script = """
 import threading, time

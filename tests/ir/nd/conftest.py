@@ -21,8 +21,8 @@ from dlir.ir.types import INDEX, TensorType, Type, dtype_from_numpy
 MONOIDS: dict[str, tuple[Any, Callable[[np.dtype], Any]]] = {
     "add": (np.add, lambda dtype: 0),
     "mul": (np.multiply, lambda dtype: 1),
-    "max": (np.maximum, lambda dtype: np.iinfo(dtype).min if dtype.kind == "i" else -np.inf),
-    "min": (np.minimum, lambda dtype: np.iinfo(dtype).max if dtype.kind == "i" else np.inf),
+    "max": (np.maximum, lambda dtype: -np.inf if dtype.kind not in "iu" else np.iinfo(dtype).min),
+    "min": (np.minimum, lambda dtype: np.inf if dtype.kind not in "iu" else np.iinfo(dtype).max),
     "and": (np.logical_and, lambda dtype: True),
     "or": (np.logical_or, lambda dtype: False),
 }
@@ -71,8 +71,11 @@ class Context:
         return total
 
     def _given(self, value: Any, dtype: Type) -> Value:
-        op = UnregisteredOp("test.value", result_types=[dtype])
+        """A scalar of the type that it has below the level of arrays, where no integer is unsigned."""
+        op = UnregisteredOp("test.value", result_types=[signless(dtype)])
         self.block.append(op)
+        if dtype is not INDEX and dtype is not op.result.type:
+            value = np.asarray(value).view(op.result.type.numpy)
         self.values[op.result] = value
         return op.result
 
@@ -135,6 +138,7 @@ def run_points(op: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
         if space.monoid is None:
             assert value.type is signless(result_type.dtype)
             return found.view(result_type.dtype.numpy)
+        found = found.view(accumulator(result_type.dtype).numpy)
         function, neutral = MONOIDS[space.monoid]
         axes = tuple(range(len(space.parallel), len(space.extents)))
         accumulated = function.reduce(found, axis=axes, dtype=found.dtype, initial=neutral(found.dtype))
@@ -142,8 +146,8 @@ def run_points(op: Any, arrays: Sequence[np.ndarray]) -> np.ndarray:
     with at_end(context.block), np.errstate(all="ignore"):
         start = context._given(accumulated, dtype_from_numpy(accumulated.dtype))
         value = op.finish(context, start, context.dims)
-        assert value.type is result_type.dtype
-        return np.broadcast_to(context.run()[value], space.parallel)
+        assert value.type is signless(result_type.dtype)
+        return np.broadcast_to(context.run()[value], space.parallel).view(result_type.dtype.numpy)
 
 
 def run_eval(op: Op, arrays: Sequence[Any]) -> np.ndarray:

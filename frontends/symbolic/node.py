@@ -1,0 +1,236 @@
+"""Nodes: values of a graph that is written down and not computed yet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dlir.ir.errors import DlirError, did_you_mean
+from dlir.ir.location import UNKNOWN, FileLoc, Location
+from dlir.ir.op import Op
+from dlir.ir.registry import dialect_ops, find_op
+
+#: Nodes that stand for no op: leaves, one result of an op with several, and a value that must be a scalar.
+VARIABLE, CONSTANT, PARAMETER, RESULT, SCALAR = "variable", "constant", "parameter", "result", "scalar"
+LEAVES = (VARIABLE, CONSTANT, PARAMETER)
+
+
+class Node:
+    """A value of the graph: op `op` of `inputs` (nodes, numbers or None; a list is one group of operands), or a leaf.
+
+    `location` is the line of the program that made it: mistakes that show when shapes are known are reported there.
+    """
+
+    __slots__ = ("__weakref__", "attributes", "inputs", "location", "name", "op", "segments")
+    __array_ufunc__ = None  # NumPy arrays leave `array + node` to the node
+    __hash__ = object.__hash__
+
+    def __init__(self, op: str, inputs: Sequence[Any] = (), attributes: dict[str, Any] | None = None, name: str = ""):
+        self.op = op
+        self.inputs: list[Node | None] = []
+        #: The size of each group of operands, None for a single one.
+        self.segments: list[int | None] = []
+        for item in inputs:
+            if isinstance(item, list | tuple) and (not item or any(isinstance(part, Node) for part in item)):
+                self.inputs += map(as_node, item)
+                self.segments.append(len(item))
+            else:
+                self.inputs.append(as_node(item))
+                self.segments.append(None)
+        self.attributes = attributes or {}
+        self.name = name
+        self.location = _line_of_user()
+
+    def named(self, name: str) -> Node:
+        """This node, which from now on is called `name`."""
+        self.name = name
+        return self
+
+    @property
+    def groups(self) -> list[Any]:
+        """The inputs as the op takes them: a node, None, or a list of nodes for a group."""
+        groups: list[Any] = []
+        position = 0
+        for size in self.segments:
+            end = position + (1 if size is None else size)
+            groups.append(self.inputs[position] if size is None else self.inputs[position:end])
+            position = end
+        return groups
+
+    def grad(self, wrt: Any, cotangent: Any = None) -> Any:
+        """The gradient with regard to `wrt`: a node for a node, a list for a list.
+
+        It is that of the sum of all elements, each times its element of `cotangent` (ones, if that is not given).
+        """
+        from dlir.frontends.symbolic.gradient import grad
+
+        return grad(self, wrt, cotangent)
+
+    def __str__(self) -> str:
+        """The graph as text, one op a line, operands before their users."""
+        from dlir.frontends.symbolic.listing import listing
+
+        return listing([self])
+
+    def __repr__(self) -> str:
+        return f"<{self.op} {self.name}>" if self.name else f"<{self.op}>"
+
+    def dot(self) -> str:
+        """The graph as a drawing in Graphviz' language."""
+        from dlir.frontends.drawing import picture_of_nodes
+
+        return picture_of_nodes([self]).dot()
+
+    def svg(self) -> str:
+        """The graph as a drawing for a browser; notebooks show it by themselves."""
+        from dlir.frontends.drawing import picture_of_nodes
+
+        return picture_of_nodes([self]).svg()
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def save(self, path: Any) -> None:
+        """Write the graph and the values of its parameters to one file, for `load`."""
+        from dlir.frontends.symbolic.saving import save
+
+        save(path, self)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a symbolic value has no truth value while the graph is built; use nd.select(condition, a, b)")
+
+    def __iter__(self) -> Any:
+        raise TypeError("a symbolic value cannot be iterated over: its shape is not known while the graph is built")
+
+    def __len__(self) -> int:
+        raise TypeError("a symbolic value has no length while the graph is built")
+
+
+def _operator(op: str, swapped: bool = False) -> Callable[..., Node]:
+    if swapped:
+        return lambda self, other: Node(op, (other, self))
+    return lambda self, *others: Node(op, (self, *others))
+
+
+for _pair in "add:add sub:sub mul:mul truediv:div floordiv:floor_divide mod:mod pow:pow matmul:matmul".split():
+    _name, _, _op = _pair.partition(":")
+    setattr(Node, f"__{_name}__", _operator(f"nd.{_op}"))
+    setattr(Node, f"__r{_name}__", _operator(f"nd.{_op}", swapped=True))
+for _pair in "neg:neg abs:abs eq:equal ne:not_equal lt:less le:less_equal gt:greater ge:greater_equal".split():
+    _name, _, _op = _pair.partition(":")
+    setattr(Node, f"__{_name}__", _operator(f"nd.{_op}"))
+
+
+def as_node(item: Any) -> Node | None:
+    """`item` as a node; None stays None."""
+    return item if item is None or isinstance(item, Node) else Constant(item)
+
+
+def Variable(name: str) -> Node:
+    """An input called `name`."""
+    return Node(VARIABLE, name=name)
+
+
+def Constant(value: Any) -> Node:
+    """A constant; a Python number takes the dtype of what it meets, as in NumPy."""
+    value = value if isinstance(value, bool | int | float) else np.asarray(value)
+    if getattr(value, "dtype", None) == object:
+        raise DlirError("a constant is a number or an array of numbers", hint="name an input with Variable(name)")
+    return Node(CONSTANT, attributes={"value": value}, name=str(value) if np.ndim(value) == 0 else "")
+
+
+def results(node: Node, count: int) -> tuple[Node, ...]:
+    """The results of an op that has `count` of them."""
+    return tuple(Node(RESULT, [node], {"index": index}) for index in range(count))
+
+
+class UnknownOp(DlirError, AttributeError):
+    """There is no op of this name."""
+
+
+class Ops:
+    """The ops of one dialect as functions of nodes."""
+
+    def __init__(self, dialect: str) -> None:
+        self._dialect = dialect
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        full = f"{self._dialect}.{name}"
+        cls = find_op(full)
+        if cls is None:
+            known = [op.partition(".")[2] for op in dialect_ops(self._dialect)]
+            raise UnknownOp(f"there is no op '{full}'", hint=did_you_mean(name, known))
+
+        def make(*inputs: Any, **keywords: Any) -> Any:
+            node = Node(full, *_sorted_arguments(cls, inputs, keywords))
+            count = _result_count(cls)
+            return node if count is None else results(node, count)
+
+        make.__name__, make.__doc__ = name, cls.__doc__
+        return make
+
+    def __dir__(self) -> list[str]:
+        return [name.partition(".")[2] for name in dialect_ops(self._dialect)]
+
+
+nd = Ops("nd")
+nn = Ops("nn")
+
+
+def _sorted_arguments(
+    cls: type[Op], inputs: Sequence[Any], keywords: Mapping[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The operands in order and the attributes; operands may be given by name, too."""
+    schema = cls.schema()
+    operands = list(inputs)
+    names = [spec.name for spec in schema.operands]
+    attributes = {}
+    for name, value in keywords.items():
+        if name in names:
+            position = names.index(name)
+            operands += [None] * (position + 1 - len(operands))
+            if operands[position] is not None:
+                raise DlirError(f"'{cls.op_name}' gets operand '{name}' twice", _line_of_user())
+            operands[position] = value
+        elif name in schema.attributes:
+            attributes[name] = value
+        else:
+            known = [*names, *schema.attributes]
+            hint = did_you_mean(name, known) or f"it takes {', '.join(known) or 'none'}"
+            raise DlirError(f"'{cls.op_name}' has no attribute '{name}'", _line_of_user(), hint=hint)
+    return operands, attributes
+
+
+def _result_count(cls: type[Op]) -> int | None:
+    """How many results an op has that always has several; None for one that has one."""
+    found = str(cls.infer.__annotations__.get("return", ""))
+    if not found.startswith("tuple[") or "..." in found:
+        return None
+    return found.count(",") + 1
+
+
+def sorted_nodes(roots: Iterable[Node]) -> Iterable[Node]:
+    """All nodes that `roots` need, each after its inputs; without recursion."""
+    done: dict[Node, None] = {}
+    stack = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        node, ready = stack.pop()
+        if ready:
+            done[node] = None
+        elif node not in done:
+            stack.append((node, True))
+            stack.extend((item, False) for item in reversed(node.inputs) if item is not None and item not in done)
+    return done
+
+
+def _line_of_user() -> Location:
+    """The line of the program that called into this package."""
+    frame = sys._getframe(1)
+    while frame.f_globals.get("__name__", "").startswith("dlir."):
+        if frame.f_back is None:
+            return UNKNOWN
+        frame = frame.f_back
+    return FileLoc(frame.f_code.co_filename, frame.f_lineno, 1)

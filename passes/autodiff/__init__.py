@@ -1,0 +1,1 @@
+"""How gradients are made; the passes `differentiate` and `remat` run it."""
