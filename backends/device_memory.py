@@ -21,6 +21,12 @@ def check_fits(function: Func, backend: Backend) -> None:
         check_device(function, available, device)
 
 
+def fits(needed: int, backend: Backend) -> bool:
+    """Whether the device has `needed` bytes, as far as that is known."""
+    available = device_bytes(backend)
+    return available is None or needed <= available
+
+
 def device_bytes(backend: Backend) -> int | None:
     """Bytes of memory of the device that `backend` runs on; None if that is not known."""
     if backend.name == "cuda":

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dlir.backends.executable import numpy_dtype, spell_array
+from dlir.backends.variables import VariableStore
 from dlir.ir.attributes import DenseElementsAttr, DenseResourceAttr
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.memref import Global
 from dlir.ir.errors import DlirError
 from dlir.ir.initializers import initializers_for
+from dlir.ir.state import mutable_variables
 
 #: Gives the array of a ``dense_resource`` by its name.
 Weights = Callable[[str], Any]
@@ -43,15 +46,28 @@ def global_array(op: Global, weights: Weights | None) -> np.ndarray:
 
 
 def initialized_arrays(
-    module: Module, function: Func, compute: Callable[[Func, Mapping[str, Any]], Sequence[Any]]
+    module: Module,
+    function: Func,
+    store: VariableStore,
+    compute: Callable[[Func, Mapping[str, Any]], Sequence[Any]],
+    download: Callable[[Any, np.dtype], np.ndarray] = lambda array, dtype: array,
 ) -> dict[str, Any]:
-    """The variables that initialisers compute for `function` of a bufferised module, by name.
+    """The constants that initialisers compute for `function` of a bufferised module, by name.
 
-    `compute` runs an initialiser, given the variables that earlier ones have computed, and returns new arrays, one for each
-    of its results.
+    `compute` runs an initialiser, given the constants that earlier ones have computed, and returns new arrays, one for each
+    of its results.  What may change later goes into the store instead, unless it is there already; `download` makes a
+    NumPy array of it.
     """
     found: dict[str, Any] = {}
+    mutable = mutable_variables(module)
     for item in initializers_for(module, function):
-        arrays = compute(item.function, found)
-        found.update(zip([op["sym_name"] for op in item.variables], arrays, strict=True))
+        names = [op["sym_name"] for op in item.variables]
+        if all(name in mutable and name in store for name in names):
+            continue
+        for op, name, array in zip(item.variables, names, compute(item.function, found), strict=True):
+            if name in mutable:
+                dtype = numpy_dtype(op["type"])
+                store.bind(name, dtype, array.shape, partial(download, array, dtype))
+            else:
+                found[name] = array
     return found

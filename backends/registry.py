@@ -28,9 +28,12 @@ class Backend:
     #: What its source is called in ``dlir-opt --emit``.
     source: str | None = None
 
-    def load(self, module: Module, entry: str, weights: Any) -> Any:
-        """An executable of the function `entry` of `module`."""
-        return self.code.load(module, entry, weights)
+    def load(self, module: Module, entry: str, weights: Any, variables: Any = None) -> Any:
+        """An executable of the function `entry` of `module`; the values of what calls change are in `variables`."""
+        if variables is None:
+            # A backend that knows no variables need not take them.
+            return self.code.load(module, entry, weights)
+        return self.code.load(module, entry, weights, variables)
 
     @property
     def code(self) -> Any:

@@ -67,16 +67,19 @@ class Remainder:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """A number from 0 to ``extent - 1`` that only the run knows: it is read from an array at `index`.
+    """A number from 0 to ``extent - 1`` that only the run knows: it follows from the element of an array at `index`.
 
-    It stands in index maps of ops, where code that is made has the `Symbol` of the value that was read.
+    `source` is the array, or, in an op's own index map, the number of the operand (see `AffineExpr.bind`).  Code that is
+    made has the `Symbol` of the number instead.
     """
 
+    source: Value | int
     index: tuple[AffineExpr, ...]
     extent: int
 
     def __str__(self) -> str:
-        return f"lookup({', '.join(map(str, self.index))})"
+        source = self.source if isinstance(self.source, int) else f"%{self.source.name or self.source.index}"
+        return f"lookup({source}: {', '.join(map(str, self.index))})"
 
 
 Atom = Union[Dim, Symbol, Quotient, Remainder, Lookup]  # noqa: UP007 - `|` cannot take the forward references at run time
@@ -227,10 +230,25 @@ class AffineExpr:
                     part = expr.substitute(dims) // divisor
                 case Remainder(expr, divisor):
                     part = expr.substitute(dims) % divisor
-                case Lookup(index, extent):
-                    part = lookup([expr.substitute(dims) for expr in index], extent)
+                case Lookup(source, index, extent):
+                    part = lookup(source, [expr.substitute(dims) for expr in index], extent)
                 case _:
                     part = AffineExpr({atom: 1})
+            total = total + part * factor
+        return total
+
+    def bind(self, operands: Sequence[Value]) -> AffineExpr:
+        """The expression with ``operands[i]`` in place of operand number i as the source of a lookup."""
+        total = constant(self.constant)
+        for atom, factor in self.terms:
+            part = AffineExpr({atom: 1})
+            match atom:
+                case Quotient(expr, divisor):
+                    part = expr.bind(operands) // divisor
+                case Remainder(expr, divisor):
+                    part = expr.bind(operands) % divisor
+                case Lookup(int() as number, index, extent):
+                    part = lookup(operands[number], index, extent)
             total = total + part * factor
         return total
 
@@ -290,9 +308,9 @@ def symbol(value: Value, extent: int | None = None) -> AffineExpr:
     return AffineExpr({Symbol(value, extent): 1})
 
 
-def lookup(index: Sequence[AffineExpr], extent: int) -> AffineExpr:
-    """A number in 0 .. extent-1 that is read from an array at `index`."""
-    return AffineExpr({Lookup(tuple(index), extent): 1}) if extent > 1 else constant(0)
+def lookup(source: Value | int, index: Sequence[AffineExpr], extent: int) -> AffineExpr:
+    """A number in 0 .. extent-1 that follows from the element at `index` of an array, or of operand number `source`."""
+    return AffineExpr({Lookup(source, tuple(index), extent): 1}) if extent > 1 else constant(0)
 
 
 def has_lookup(exprs: Iterable[AffineExpr]) -> bool:
@@ -404,7 +422,7 @@ def _atom_bounds(atom: Atom) -> Bounds:
             return None if low is None else low // divisor, None if high is None else high // divisor
         case Remainder(_, divisor):
             return 0, divisor - 1
-        case Lookup(_, extent):
+        case Lookup(_, _, extent):
             return 0, extent - 1
         case Dim(_, extent) | Symbol(_, extent):
             # A symbol without an extent may be negative, a dimension may not.

@@ -25,6 +25,7 @@ DIALECTS = Table(
         "nd": "dlir.ir.dialects.nd",
         "random": "dlir.ir.dialects.random",
         "kernel": "dlir.ir.dialects.kernel",
+        "tensor": "dlir.ir.dialects.tensor",
         "scf": "dlir.ir.dialects.scf",
         "arith": "dlir.ir.dialects.arith",
         "math": "dlir.ir.dialects.math",

@@ -34,6 +34,10 @@ _OTHERS = {
         " generic_atomic_rmw memory_space_cast prefetch rank realloc reshape subview transpose"
     ),
     "scf": ("execute_region forall forall.in_parallel index_switch"),
+    "tensor": (
+        "bitcast cast collapse_shape concat dim empty expand_shape extract_slice gather generate insert insert_slice"
+        " pack pad parallel_insert_slice rank reshape scatter splat unpack yield"
+    ),
     "vector": (
         "bitcast compressstore constant_mask contract create_mask deinterleave expandload extract_strided_slice"
         " from_elements gather insert_strided_slice interleave mask maskedload maskedstore multi_reduction"
@@ -43,7 +47,7 @@ _OTHERS = {
 }
 
 #: Dialects whose names, attributes and semantics are upstream's.
-UPSTREAM = ("builtin", "func", "scf", "arith", "math", "memref", "vector", "gpu")
+UPSTREAM = ("builtin", "func", "scf", "arith", "math", "tensor", "memref", "vector", "gpu")
 
 NOT_MODELLED = frozenset(f"{dialect}.{op}" for dialect, ops in _OTHERS.items() for op in ops.split())
 

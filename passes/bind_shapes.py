@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dlir.ir.core import BlockArgument, Operation
+from dlir.ir.core import BlockArgument, Operation, Value
+from dlir.ir.dialects import scf
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func, find_function
 from dlir.ir.errors import DlirError, InferError, Note, did_you_mean
@@ -68,7 +69,8 @@ def bind_shapes(module: Module, entry: str, arg_types: Sequence[Type]) -> int:
     for op in function.walk():
         if op is not function:
             _retype(op, function)
-            if complete and not all(map(_is_static, op.result_types)):
+            _retype_control(op)
+            if complete and not isinstance(op, scf.If | scf.While) and not all(map(_is_static, op.result_types)):
                 raise _unknown_shape(op)
     function.update_type()
     return bound
@@ -137,6 +139,27 @@ def _retype(op: Operation, function: Func) -> None:
         # The sizes that were to be read from `like` at run time are known now.
         op.set_operands(op.operands[:1])
         op.set("shape", _shape(inferred[0]))
+
+
+def _retype_control(op: Operation) -> None:
+    """Hand the new types on: into the bodies of loops, and from the ends of bodies to results.
+
+    Outer ops come before inner ones here, so what an op with regions gives is known when its first body ends.
+    """
+    if isinstance(op, scf.For):
+        _set_types(op.carried, [value.type for value in op.inits])
+    elif isinstance(op, scf.While):
+        _set_types(op.regions[0].block.args, op.operand_types)
+    elif op.name == "scf.condition" and op.parent_op is not None:
+        _set_types(op.parent_op.results, op.operand_types[1:])
+        _set_types(op.parent_op.regions[1].block.args, op.operand_types[1:])
+    elif op.name == "scf.yield" and isinstance(op.parent_op, scf.If):
+        _set_types(op.parent_op.results, op.operand_types)
+
+
+def _set_types(values: Sequence[Value], types: Sequence[Type]) -> None:
+    for value, type in zip(values, types, strict=True):
+        value.type = type
 
 
 def _unknown_shape(op: Operation) -> DlirError:

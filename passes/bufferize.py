@@ -7,11 +7,20 @@ carry it out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dlir.ir.attributes import UNIT, ArrayAttr, Attribute, DenseArrayAttr, DictAttr, IntegerAttr, StringAttr
+from dlir.ir.attributes import (
+    UNIT,
+    ArrayAttr,
+    Attribute,
+    DenseArrayAttr,
+    DictAttr,
+    IntegerAttr,
+    StringAttr,
+    SymbolRefAttr,
+)
 from dlir.ir.builder import insert
 from dlir.ir.core import BlockArgument, Operation, Value
 from dlir.ir.dialects.builtin import Module
@@ -20,7 +29,9 @@ from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.dialects.state import Variable
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import arith, func, memref
+from dlir.ir.state import MUTABLE, WRITES, mutable_variables
 from dlir.ir.types import I8, INDEX, FunctionType, MemRefType, TensorType, Type
+from dlir.passes.bufferize_loops import LoopPatterns, function_of, hoist_reads
 from dlir.passes.conversion import (
     MODIFIED,
     ConversionPattern,
@@ -28,13 +39,13 @@ from dlir.passes.conversion import (
     ConversionTarget,
     TypeConverter,
     apply_full_conversion,
-    conversion,
 )
 from dlir.passes.conversion.pattern import Answer
 from dlir.passes.manager import Pass
 from dlir.passes.memory.assignment import Assignment, Buffer
 from dlir.passes.memory.buffers import assign_buffers
 from dlir.passes.memory.packing import ALIGNMENT
+from dlir.passes.memory.timeline import timeline
 from dlir.passes.memory.views import reshaped
 
 
@@ -52,12 +63,13 @@ class Bufferize(Pass, name="bufferize"):
         plans: dict[Operation, _Plan] = {}
         for function in functions:
             _check(function)
+            hoist_reads(function)
             plans[function] = _Plan(assign_buffers(function))
         converter = tensors_to_memrefs()
-        patterns = [_make_global, *_Patterns(plans, converter, self.stats).all]
+        patterns = _Patterns(plans, converter, self.stats, mutable_variables(module)).all
         fired = apply_full_conversion([*variables, *functions], _target(converter), patterns)
         if variables:
-            self.stats["variables"] = fired[_make_global.name]
+            self.stats["variables"] = fired["bufferize-state.variable"]
 
 
 def has_tensors(function: Func) -> bool:
@@ -73,8 +85,7 @@ def _check(function: Func) -> None:
     """Check that the function is what `assign_buffers` needs: one block, static shapes, results that are tensors."""
     if len(function.regions[0].blocks) != 1:
         raise DlirError(f"'@{function.symbol}' has several blocks: only one can be given buffers", function.location)
-    values: list[Value] = [*function.body.args, *(result for op in function.body.ops for result in op.results)]
-    for value in values:
+    for value in _values(function):
         if isinstance(value.type, TensorType) and not value.type.is_static:
             place = value.location if isinstance(value, BlockArgument) else value.owner.location
             hint = "run 'bind-shapes' first, as in bind-shapes{dims=x.0=64}"
@@ -82,6 +93,15 @@ def _check(function: Func) -> None:
     for type in function.type.results:
         if not isinstance(type, TensorType):
             raise DlirError(f"'@{function.symbol}' returns {type}: only tensors have buffers", function.location)
+
+
+def _values(function: Func) -> Iterator[Value]:
+    """The values of a function, but for those in kernels."""
+    yield from function.body.args
+    for op in timeline(function).starts:
+        yield from op.results
+        if not op.is_isolated:
+            yield from (arg for region in op.regions for block in region.blocks for arg in block.args)
 
 
 # ---------------------------------------------------------------- what becomes of types and ops
@@ -119,24 +139,6 @@ def _target(converter: TypeConverter) -> ConversionTarget:
     return target
 
 
-@conversion("state.variable")
-def _make_global(variable: Variable, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
-    """``state.variable`` becomes ``memref.global`` with the same value: constant, as no op changes a variable.
-
-    One without a value is left uninitialised, for its initialiser to write.
-    """
-    init = variable["init"]
-    memref.global_(
-        sym_name=variable["sym_name"],
-        sym_visibility="private",
-        type=_memref(variable["type"]),
-        initial_value=UNIT if init is None else init,
-        constant=init is not None,
-        alignment=ALIGNMENT,
-    )
-    return ()
-
-
 @dataclass
 class _Plan:
     """The buffers of one function, and what its patterns tell each other."""
@@ -146,6 +148,11 @@ class _Plan:
     places: dict[Buffer, Value] = field(default_factory=dict)
     result_args: dict[int, Value] = field(default_factory=dict)
 
+    @property
+    def writes(self) -> Iterable[str]:
+        """The variables that get new values."""
+        return self.assignment.writes
+
 
 @dataclass
 class _Patterns:
@@ -154,18 +161,43 @@ class _Patterns:
     plans: dict[Operation, _Plan]
     converter: TypeConverter
     stats: Counter[str]
+    #: The variables that calls, other programs or Python may change.
+    mutable: Mapping[str, object]
+
+    def __post_init__(self) -> None:
+        self.loops = LoopPatterns(self.plans, self._home, self.converter, self.stats)
 
     @property
     def all(self) -> list[ConversionPattern]:
         patterns: dict[str, Callable[[Any, Sequence[Value], ConversionRewriter], Answer]] = {
             "func.func": self.function,
             "func.return": self.return_,
+            "state.variable": self.variable,
             "state.read": self.read,
+            "state.write": self.write,
             "kernel.region": self.kernel,
         }
         return [
             ConversionPattern(f"bufferize-{name}", (name,), apply, self.converter) for name, apply in patterns.items()
-        ]
+        ] + self.loops.all
+
+    def variable(self, op: Variable, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
+        """``state.variable`` becomes ``memref.global`` with the same value: constant, if nothing changes the variable.
+
+        One without a value is left uninitialised, for its initialiser to write.
+        """
+        init, name = op["init"], op["sym_name"]
+        mark = {MUTABLE: UNIT} if init is None and name in self.mutable else {}
+        memref.global_(
+            sym_name=name,
+            sym_visibility="private",
+            type=_memref(op["type"]),
+            initial_value=UNIT if init is None else init,
+            constant=init is not None and name not in self.mutable,
+            alignment=ALIGNMENT,
+            **mark,
+        )
+        return ()
 
     def function(self, op: Func, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
         """Inputs become memrefs, and each result that has no place yet becomes an argument."""
@@ -191,30 +223,38 @@ class _Patterns:
                 plan.places[buffers[returned[number]]] = arg
         op.set_arg_attributes(attributes)
         op.attributes.pop("res_attrs", None)
+        if any(item.name == "state.read" and item.get("variable") in self.mutable for item in op.walk()) or plan.writes:
+            op.attributes[WRITES] = ArrayAttr([SymbolRefAttr(name) for name in plan.writes])
         op.set("function_type", FunctionType(signature.converted_types, ()))
         return MODIFIED
 
     def return_(self, op: Return, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
         """Copy the results that do not live in their place, and return."""
-        plan = self.plans[_function_of(op)]
+        plan = self.plans[function_of(op)]
         for number in plan.assignment.copied_results:
             memref.copy(operands[number], plan.result_args[number])
             self.stats["copies"] += 1
+        self.loops.move(op, {})
         func.return_()
         return ()
 
     def read(self, op: Operation, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
         """A variable is read where it lies."""
-        plan = self.plans[_function_of(op)]
+        plan = self.plans[function_of(op)]
         value = op.result
-        place = memref.get_global(name=op.get("variable"), result_types=[_memref(value.type)])
-        place.name = value.name
-        plan.places[plan.assignment.buffers[value]] = place
-        return [place]
+        buffer = plan.assignment.buffers[value]
+        if buffer not in plan.places:
+            plan.places[buffer] = memref.get_global(name=op.get("variable"), result_types=[_memref(value.type)])
+            plan.places[buffer].name = value.name
+        return [plan.places[buffer]]
+
+    def write(self, op: Operation, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
+        """The new value lies in the variable already, or is copied there when the function returns."""
+        return ()
 
     def kernel(self, op: KernelRegion, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:
         """Make the kernel again over buffers, with its body; one that only reshapes is gone, and one without results."""
-        plan = self.plans[_function_of(op)]
+        plan = self.plans[function_of(op)]
         sources = plan.assignment.reshapes.get(op)
         if sources is not None:
             self.stats["reshapes"] += 1
@@ -250,6 +290,10 @@ class _Patterns:
     def _place(self, plan: _Plan, value: Value) -> Value:
         """The memref of the buffer of `value`, allocated if this is its first value."""
         buffer = plan.assignment.buffers[value]
+        if buffer not in plan.places and buffer.kind == "state":
+            # A variable that is not read.
+            plan.places[buffer] = memref.get_global(name=buffer.variable, result_types=[_memref(buffer.type)])
+            plan.places[buffer].name = value.name
         if buffer not in plan.places:
             type = MemRefType((buffer.nbytes,), I8) if buffer.is_bytes else _memref(buffer.type)
             place = memref.alloc(alignment=ALIGNMENT, result_types=[type])
@@ -257,12 +301,6 @@ class _Patterns:
             plan.places[buffer] = place
             self.stats["allocs"] += 1
         return plan.places[buffer]
-
-
-def _function_of(op: Operation) -> Operation:
-    function = op.parent_op
-    assert function is not None
-    return function
 
 
 def _view(value: Value, place: Value) -> Value:

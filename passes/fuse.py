@@ -18,6 +18,7 @@ from dlir.passes.kernels.legality import check_static, is_fusible
 from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.regions import make_regions
 from dlir.passes.kernels.shadow import Shadow
+from dlir.passes.kernels.sink import sink_free
 from dlir.passes.manager import Pass, option
 from dlir.passes.targets import cpu, cuda
 
@@ -39,7 +40,9 @@ class Fuse(Pass, name="fuse"):
     def run(self, module: Module) -> None:
         for function in list(module.body.ops):
             if isinstance(function, Func) and not function.is_declaration and "dlir.kernel" not in function.attributes:
-                for block in list(_blocks(function)):
+                blocks = _blocks(function)
+                self.stats["sunk"] += sink_free(blocks[1:])
+                for block in blocks:
                     self._fuse(block)
 
     def _fuse(self, block: Block) -> None:

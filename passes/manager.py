@@ -79,6 +79,7 @@ PASSES = Table(
         "canonicalize": "dlir.passes.canonicalize",
         "cse": "dlir.passes.cse",
         "dce": "dlir.passes.dce",
+        "remat": "dlir.passes.remat",
         "recognise": "dlir.passes.recognise",
         "fold-scales": "dlir.passes.fold_scales",
         "layout": "dlir.passes.layout",

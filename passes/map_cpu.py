@@ -30,8 +30,8 @@ CHUNKS = 32
 #: Chunks of an inner loop that is shared out, which are combined one after another.
 PARTS = 16
 
-#: Combining ops that may be done in any order, as ``scf.parallel`` says.
-_REASSOCIABLE = ("arith.addf", "arith.mulf")
+#: What combining ops are free to do: any order, as ``scf.parallel`` says, and either zero, as ``nd.maximum`` says.
+_FREEDOM = {"arith.addf": "reassoc", "arith.mulf": "reassoc", "arith.maximumf": "nsz", "arith.minimumf": "nsz"}
 
 
 def map_cpu(module: Module, stats: Counter[str], threads: int, threshold: int) -> None:
@@ -236,8 +236,8 @@ def _inline_combiner(region: Region, block: Block, value: Value, carried: Value)
         if op is not ending:
             op.detach()
             block.append(op)
-            if op.name in _REASSOCIABLE:
-                op.attributes["fastmath"] = fastmath("reassoc")
+            if op.name in _FREEDOM:
+                op.attributes["fastmath"] = fastmath(_FREEDOM[op.name])
     return ending.operands[0]
 
 

@@ -12,6 +12,7 @@ from dlir.passes.manager import Pass
 from dlir.passes.memory.buffers import bytes_needed
 from dlir.passes.memory.order import Graph, graph_of, orders, peak
 from dlir.passes.memory.packing import EFFORT
+from dlir.passes.memory.updates import sink_updates
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Reorder(Pass, name="reorder"):
     """Run kernels in the order that needs the least memory: the text's, depth first, breadth first or least first.
 
     Another order than the text's is taken only if its plan is smaller than any that the text's can have, or that is found
-    for it.
+    for it.  Kernels that make new values of variables go behind those that read the old ones.
     """
 
     def run(self, module: Module) -> None:
@@ -28,6 +29,9 @@ class Reorder(Pass, name="reorder"):
                 graph = graph_of(op)
                 if graph is not None and graph.bytes:
                     self._reorder(op, graph)
+                moved = 0 if graph is None else sink_updates(op)
+                if moved:
+                    self.stats["updates_moved"] += moved
 
     def _reorder(self, function: Func, graph: Graph) -> None:
         before = peak(graph, graph.ops)

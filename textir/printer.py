@@ -15,6 +15,8 @@ from dlir.textir.spelling import func_head, module_head, pretty_attributes, spel
 
 #: Ops with a form of their own; one that it cannot say is printed in the generic form.
 OWN_FORMS = ("builtin.module", "func.func")
+#: Ops with a comma between their symbol and their operands: two things on the same footing.
+WITH_COMMA = ("state.write",)
 
 
 def print_module(
@@ -125,6 +127,8 @@ class _Printer:
         symbols, entries = attributes
         words = ["return" if op.name == "func.return" else op.name, *symbols]
         if op._uses:
+            if op.name in WITH_COMMA:
+                words[-1] += ","
             words.append(self._operands(op))
         if entries:
             words.append("{" + ", ".join(entries) + "}")

@@ -8,10 +8,10 @@ functions are numbered.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from dlir.backends.cpu import emit_arith, emit_memref, emit_scf, emit_vector, vector_math
 from dlir.backends.cpu.emit_function import FunctionEmitter, Handler
+from dlir.backends.cpu.emitted import ENTRY, Emitted
 from dlir.backends.cpu.jit import GENERIC, Target
 from dlir.backends.cpu.llvm_types import array_constant, llvm_type
 from dlir.ir.attributes import DenseElementsAttr
@@ -23,7 +23,6 @@ from dlir.ir.errors import DlirError
 from dlir.ir.types import MemRefType
 from dlir.passes.kernels.overlap import overlapping
 
-ENTRY = "dlir.entry"
 HANDLERS: dict[str, Handler] = {
     **emit_arith.HANDLERS,
     **emit_memref.HANDLERS,
@@ -35,20 +34,6 @@ EMBEDDED_BYTES = 4096
 ALIGNMENT = 64
 #: Length of a text that is worth a module of its own: about a seventh of a second of compiling.
 PART_CHARACTERS = 64 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class Emitted:
-    """The text, and what the table of :data:`ENTRY` holds besides the arguments."""
-
-    ir: str
-    #: The same in several modules, which may be compiled at the same time; one if it is short.
-    parts: tuple[str, ...]
-    globals: tuple[Global, ...]
-    #: Bytes of temporaries that no pass has placed in an arena; 0: no pointer in the table.
-    scratch_bytes: int
-    #: Whether the code runs loops on several threads.
-    is_parallel: bool
 
 
 def emit_module(module: Module, entry: Func, target: Target = GENERIC) -> Emitted:

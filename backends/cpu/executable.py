@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from dlir.backends.cpu.buffers import ArenaPool, ResultPool
-from dlir.backends.cpu.emit import ENTRY, Emitted
+from dlir.backends.cpu.emitted import ENTRY, Emitted
 from dlir.backends.cpu.jit import Library
 from dlir.backends.cpu.llvm_types import static_shape
 from dlir.backends.cpu.native_call import Argument, EntryPoint, make_call
 from dlir.backends.executable import Signature, numpy_dtype
 from dlir.backends.global_arrays import Weights, global_array
+from dlir.backends.variables import Binding, VariableStore
 from dlir.ir.dialects.memref import Global
 from dlir.ir.errors import DlirError
+from dlir.ir.state import State
 
 #: A call that touches fewer bytes is over before another thread could make use of the GIL.
 GIL_BYTES = 256 << 10
@@ -41,20 +41,26 @@ class Executable:
         emitted: Emitted,
         library: Library,
         weights: Weights | None,
-        variables: Mapping[str, np.ndarray] = MappingProxyType({}),
+        computed: Mapping[str, np.ndarray] = MappingProxyType({}),
+        binding: Binding | None = None,
         *,
         poison: bool = False,
     ) -> None:
-        """`variables`: the arrays of globals that initialisers have computed, by name, which calls do not write to."""
+        """`computed`: the arrays of globals that initialisers have computed, by name, which calls do not write to.
+
+        `binding`: the globals that calls write to; without it, all that are not constant and not in `computed`.
+        """
         self.signature = signature
+        if binding is None:
+            found = {op["sym_name"]: op for op in emitted.globals if not op["constant"]}
+            state = State({name: op for name, op in found.items() if name not in computed}, tuple(found))
+            binding = Binding(VariableStore(), state, lambda op: global_array(op, weights))
         #: The arrays of the globals, by name; what is not constant may change with each call.  The code has their
         #: addresses: they can be written to, but not replaced.
         self.globals = MappingProxyType(
-            {op["sym_name"]: _global_memory(op, weights, variables) for op in emitted.globals}
+            {op["sym_name"]: _global_memory(op, weights, {**computed, **binding.arrays}) for op in emitted.globals}
         )
-        writes_globals = any(not op["constant"] and op["sym_name"] not in variables for op in emitted.globals)
-        # Reentrant: a signal handler may make a call of its own between the steps of one.
-        self._turn: AbstractContextManager[Any] = threading.RLock() if writes_globals else nullcontext()
+        self._in_turn = binding.run if binding else _at_once
         pool = ResultPool(poison=True) if poison else _shared_results
         places = {(role.kind, role.number): index for index, role in enumerate(signature.roles)}
         #: For each result, the donated input whose buffer holds it, or None.
@@ -91,19 +97,20 @@ class Executable:
         touched = sum(argument.nbytes for argument in arguments) + sum(a.nbytes for a in self.globals.values())
         releases_gil = emitted.is_parallel or touched > GIL_BYTES
         self._call = make_call(EntryPoint(library, ENTRY, tuple(arguments), tuple(constants), releases_gil))
-        self._takes_turns = writes_globals
+        self._takes_turns = bool(binding)
 
     def __call__(
         self, *arrays: Any, out: Sequence[np.ndarray] | np.ndarray | None = None, **named: Any
     ) -> tuple[np.ndarray, ...]:
         if named:
             arrays = tuple(self.signature.arrange(arrays, named))
-        if out is None and not self._takes_turns:
+        if out is None:
             try:
                 fresh = [allocate() for allocate in self._allocators]
             except MemoryError as error:
                 raise _no_memory(error) from None
-            if self._run(arrays, fresh) is None:
+            run = self._in_turn(self._run, arrays, fresh) if self._takes_turns else self._run(arrays, fresh)
+            if run is None:
                 return tuple(fresh) if len(fresh) == len(self._homes) else self._with_donated(arrays, fresh)
         elif self._is_plain(out, arrays) and self._run(arrays, out) is None:
             return tuple(out)
@@ -155,8 +162,7 @@ class Executable:
                 for result, type_, home in zip(results, self.signature.results, self._homes)
                 if home is None
             ]
-            with self._turn:
-                misfit = self._run(inputs, fresh)
+            misfit = self._in_turn(self._run, inputs, fresh)
         except MemoryError as error:
             raise _no_memory(error) from None
         assert misfit is None, f"array {misfit} was checked and does not fit"
@@ -200,11 +206,14 @@ def _contiguous(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _global_memory(op: Global, weights: Weights | None, variables: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The memory of a global: its first value, copied if calls may write to it."""
+    """The memory of a global: that of a variable, or its value."""
     if op["sym_name"] in variables:
         return variables[op["sym_name"]]
-    array, dtype = global_array(op, weights), numpy_dtype(op["type"])
-    return _contiguous(array, dtype) if op["constant"] else np.array(array, dtype, order="C")
+    return _contiguous(global_array(op, weights), numpy_dtype(op["type"]))
+
+
+def _at_once(call: Callable[..., Any], *arguments: Any) -> Any:
+    return call(*arguments)
 
 
 def _no_memory(error: MemoryError) -> DlirError:

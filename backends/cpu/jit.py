@@ -167,9 +167,14 @@ def object_codes(sources: Sequence[Source], cache: ArtifactCache | None = None, 
     return found  # type: ignore[return-value]
 
 
-def _key(source: Source) -> tuple[str, ...]:
+def host_key() -> tuple[str, ...]:
+    """What machine code depends on besides its source: the compiler and the machine."""
     host = _host()
-    return host.version, host.triple, host.cpu, host.features, "O1" if source.runs_once else "O3", source.ir
+    return host.version, host.triple, host.cpu, host.features
+
+
+def _key(source: Source) -> tuple[str, ...]:
+    return *host_key(), "O1" if source.runs_once else "O3", source.ir
 
 
 def _compiled(source: Source) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 from dlir.backends.cuda.program import Device, HostProgram, prepare
 from dlir.backends.executable import Signature, numpy_dtype, spell_array
 from dlir.backends.global_arrays import Weights, global_array
+from dlir.backends.variables import Binding, commit
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.memref import Global
 from dlir.ir.errors import DlirError
@@ -27,6 +28,10 @@ class Memory(Device, Protocol):
 
     #: Whether the arena and temporaries of one call serve the next one, or each call gets new ones.
     reuses_memory: bool
+
+    @property
+    def place(self) -> Hashable:
+        """Equal for the same memory; None for the host's, where kernels are simulated and may fault."""
 
     def active(self) -> AbstractContextManager[Any]:
         """A context in which arrays are made and kernels run on this device."""
@@ -72,9 +77,13 @@ class Executable:
         module: Module,
         weights: Weights | None,
         device: Memory,
-        variables: Mapping[str, Any] = MappingProxyType({}),
+        computed: Mapping[str, Any],
+        binding: Binding,
     ) -> None:
-        """`variables`: the device's arrays for globals that initialisers have computed, by name."""
+        """`computed`: the device's arrays for globals that initialisers have computed, by name.
+
+        `binding`: the globals that calls write to.
+        """
         self.signature = signature
         self._program = program
         self._device = device
@@ -83,10 +92,16 @@ class Executable:
         for name in program.globals:
             op = module.symbol(name)
             assert isinstance(op, Global)
-            if name in variables:
-                self._globals[name] = variables[name]
+            if name in binding.arrays:
+                self._globals[name] = binding.store.on_device(name, device)
+            elif name in computed:
+                self._globals[name] = computed[name]
             else:
-                self._globals[name] = device.upload(global_array(op, weights), not op["constant"])
+                self._globals[name] = device.upload(global_array(op, weights), False)
+        binding.place = device.place
+        self._binding = binding
+        # A GPU is watched in the first call that writes variables: what cannot be launched shows then.
+        self._is_watched = True
         self._runners: dict[Hashable, Callable[[Sequence[Any]], None]] = {}
 
     def __call__(self, *arrays: Any, out: Sequence[Any] | Any | None = None, **named: Any) -> tuple[Any, ...]:
@@ -96,7 +111,7 @@ class Executable:
         with self._device.active():
             inputs = self._inputs(values, native)
             with self._lock:
-                results = self._run(inputs)
+                results = self._binding.run(self._run_in_turn, inputs) if self._binding else self._run(inputs)
             if targets is not None:
                 return self._copy_out(results, targets)
             if any(native):
@@ -154,10 +169,41 @@ class Executable:
 
     # ------------------------------------------------------------ the call
 
-    def _run(self, inputs: Sequence[Any]) -> list[Any]:
-        """Run the program on inputs in the device's memory; the results, there too."""
+    def _run_in_turn(self, inputs: Sequence[Any]) -> list[Any]:
+        """Run a program with variables: if it raises, they stay as they were."""
+        device = self._device
+        written = [name for name in self._binding.written if name in self._globals]
+        if device.place is None:
+            copies = {name: self._globals[name].copy() for name in written}
+            results = self._run(inputs, copies)
+            commit([self._globals[name] for name in written], [copies[name] for name in written])
+            return results
+        if written and self._is_watched:
+            results = self._watched_run(inputs, written)
+        else:
+            results = self._run(inputs)
+        if device.queue():
+            # Work in other queues does not wait for this one.
+            device.finish()
+        return results
+
+    def _watched_run(self, inputs: Sequence[Any], written: Sequence[str]) -> list[Any]:
+        device = self._device
+        saved = {name: self._globals[name].copy() for name in written}
+        try:
+            results = self._run(inputs)
+            device.finish()
+        except BaseException:
+            for name, array in saved.items():
+                device.copy(array, self._globals[name])
+            raise
+        self._is_watched = False
+        return results
+
+    def _run(self, inputs: Sequence[Any], copies: Mapping[str, Any] = MappingProxyType({})) -> list[Any]:
+        """Run the program on inputs in the device's memory, with `copies` of some globals; the results, there too."""
         device, signature = self._device, self.signature
-        run = self._runner()
+        run = self._runner(copies)
         results: list[Any] = [None] * len(signature.results)
         arguments: list[Any] = []
         for role in signature.roles:
@@ -174,11 +220,11 @@ class Executable:
         run(arguments)
         return results
 
-    def _runner(self) -> Callable[[Sequence[Any]], None]:
+    def _runner(self, copies: Mapping[str, Any]) -> Callable[[Sequence[Any]], None]:
         """The program with a workspace that nothing else uses before this call is done."""
         device = self._device
         if not device.reuses_memory:
-            return prepare(self._program, device, self._workspace())
+            return prepare(self._program, device, {**self._workspace(), **copies})
         # In one queue, the workspace's next use waits behind this one.
         queue = device.queue()
         if queue not in self._runners:

@@ -36,6 +36,7 @@ class CupyDevice:
     def __init__(self, source: str) -> None:
         self._cupy = import_cupy()
         self._device = self._cupy.cuda.Device()
+        self.place: Hashable = ("cuda", self._device.id)
         image = nvrtc.compile_cubin(source, architecture(self._device.compute_capability)).image
         # What RawModule does, from memory instead of a file.
         self._module = self._cupy.cuda.Module()

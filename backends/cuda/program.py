@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dlir.backends.cuda.host import Advance, Assign, Compute, ControlStep, Jump, Scalars, element, flatten, is_scalar
+from dlir.backends.executable import numpy_dtype
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.arith import constant_value
@@ -18,6 +20,7 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.gpu import LaunchFunc
 from dlir.ir.errors import DlirError
+from dlir.ir.op import Op
 from dlir.ir.types import MemRefType
 from dlir.passes.kernels.overlap import is_reshape
 
@@ -56,17 +59,37 @@ class Copy:
     target: Place
 
 
+@dataclass(frozen=True)
+class Load:
+    """Read one element of a memref, when all that was launched before is done."""
+
+    op: Operation
+    place: Place
+
+
+@dataclass(frozen=True)
+class Store:
+    """Set one element of a memref."""
+
+    op: Operation
+    place: Place
+
+
+Step = KernelLaunch | Copy | Load | Store | ControlStep
+
+
 @dataclass
 class HostProgram:
     """What one call of a function does.
 
     `globals` gives each global's type, initial value and whether it is constant; `temporaries` the memrefs that are
-    allocated, by name; `steps` happen in order.
+    allocated, by name; `constants` the numbers that are known; `steps` happen in order, but for jumps.
     """
 
     globals: dict[str, tuple[MemRefType, Attribute | None, bool]] = field(default_factory=dict)
     temporaries: dict[str, MemRefType] = field(default_factory=dict)
-    steps: list[KernelLaunch | Copy] = field(default_factory=list)
+    constants: Scalars = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
 
 
 class Device(Protocol):
@@ -81,6 +104,12 @@ class Device(Protocol):
     def copy(self, source: Any, target: Any) -> None:
         """Copy an array into another."""
 
+    def upload(self, array: np.ndarray, keep: bool) -> Any:
+        """A NumPy array in the device's memory."""
+
+    def download(self, array: Any, dtype: np.dtype) -> np.ndarray:
+        """The device's array as a NumPy array of `dtype`."""
+
 
 def prepare(program: HostProgram, device: Device, fixed: dict[int | str, Any]) -> Callable[[Sequence[Any]], None]:
     """A function that runs `program` on arrays for the function's arguments.
@@ -91,23 +120,73 @@ def prepare(program: HostProgram, device: Device, fixed: dict[int | str, Any]) -
     def part(place: Place) -> Any:
         return place.of(fixed[place.root], device.dtype(place.type)) if place.root in fixed else place
 
-    launches: list[tuple[KernelLaunch | Copy, list[Any]]] = []
-    for step in program.steps:
-        places = step.arguments if isinstance(step, KernelLaunch) else (step.source, step.target)
-        launches.append((step, [part(place) for place in places]))
+    steps = [(step, [part(place) for place in _places(step)]) for step in program.steps]
+    if all(isinstance(step, KernelLaunch | Copy) for step in program.steps):
+        # No numbers, no jumps: nothing to keep count of.
+        return lambda arguments: _run_straight(steps, device, arguments)
+    return lambda arguments: _run(steps, dict(program.constants), device, arguments)
 
-    def run(arguments: Sequence[Any]) -> None:
-        for step, parts in launches:
-            arrays = [
-                part.of(arguments[part.root], device.dtype(part.type)) if isinstance(part, Place) else part  # type: ignore[index]
-                for part in parts
-            ]
-            if isinstance(step, KernelLaunch):
-                device.launch(step, arrays)
-            else:
-                device.copy(*arrays)
 
-    return run
+#: A step, and its arrays, as far as they are known before a call.
+_Prepared = tuple[Step, list[Any]]
+
+
+def _places(step: Step) -> Sequence[Place]:
+    match step:
+        case KernelLaunch():
+            return step.arguments
+        case Copy():
+            return step.source, step.target
+        case Load() | Store():
+            return (step.place,)
+    return ()
+
+
+def _arrays(parts: list[Any], device: Device, arguments: Sequence[Any]) -> list[Any]:
+    return [
+        part.of(arguments[part.root], device.dtype(part.type)) if isinstance(part, Place) else part  # type: ignore[index]
+        for part in parts
+    ]
+
+
+def _run_straight(steps: Sequence[_Prepared], device: Device, arguments: Sequence[Any]) -> None:
+    for step, parts in steps:
+        arrays = _arrays(parts, device, arguments)
+        if isinstance(step, KernelLaunch):
+            device.launch(step, arrays)
+        else:
+            device.copy(*arrays)
+
+
+def _run(steps: Sequence[_Prepared], scalars: Scalars, device: Device, arguments: Sequence[Any]) -> None:
+    at = 0
+    while at < len(steps):
+        step, parts = steps[at]
+        at += 1
+        match step:
+            case KernelLaunch():
+                device.launch(step, _arrays(parts, device, arguments))
+            case Copy():
+                device.copy(*_arrays(parts, device, arguments))
+            case Jump():
+                at = step.to if step.is_taken(scalars) else at
+            case Load():
+                _load(step, _arrays(parts, device, arguments)[0], scalars, device)
+            case Store():
+                _store(step, _arrays(parts, device, arguments)[0], scalars, device)
+            case Compute() | Assign() | Advance():
+                step.run(scalars)
+
+
+def _load(step: Load, array: Any, scalars: Scalars, device: Device) -> None:
+    found = element(array, [scalars[index] for index in step.op.operands[1:]], step.op)
+    scalars[step.op.results[0]] = device.download(found, numpy_dtype(step.place.type))[0]
+
+
+def _store(step: Store, array: Any, scalars: Scalars, device: Device) -> None:
+    value, _, *indices = step.op.operands
+    target = element(array, [scalars[index] for index in indices], step.op)
+    device.copy(device.upload(np.array([scalars[value]], numpy_dtype(step.place.type)), False), target)
 
 
 # ---------------------------------------------------------------- reading the function
@@ -122,8 +201,7 @@ def read_program(module: Module, function: Func, names: dict[str, str]) -> HostP
     places: dict[Value, Place] = {}
     for number, arg in enumerate(function.body.args):
         places[arg] = Place(number, 0, arg.type)
-    for op in function.body.ops:
-        _read(op, module, program, places, names)
+    flatten(function.body.ops, program.steps, lambda op: _read(op, module, program, places, names))
     return program
 
 
@@ -131,8 +209,15 @@ def _read(
     op: Operation, module: Module, program: HostProgram, places: dict[Value, Place], names: dict[str, str]
 ) -> None:
     match op.name:
-        case "arith.constant" | "func.return" | "memref.dealloc":
+        case "arith.constant":
+            assert isinstance(op, Op)
+            program.constants[op.results[0]] = op.evaluate(())[0]
+        case "func.return" | "memref.dealloc":
             pass
+        case "memref.load":
+            program.steps.append(Load(op, places[op.operands[0]]))
+        case "memref.store":
+            program.steps.append(Store(op, places[op.operands[1]]))
         case "memref.alloc" | "memref.alloca":
             name = f"temporary {len(program.temporaries)}"
             program.temporaries[name] = _contiguous(op)
@@ -153,6 +238,9 @@ def _read(
                 program.steps.append(Copy(source, target))
         case "gpu.launch_func":
             program.steps.append(_launch(op, places, names))
+        case _ if is_scalar(op):
+            assert isinstance(op, Op)
+            program.steps.append(Compute(op))
         case _:
             raise DlirError(f"the CUDA backend cannot run '{op.name}' on the host", op.location)
 

@@ -15,6 +15,7 @@ from dlir.backends.cuda.program import KernelLaunch
 from dlir.backends.cuda.sim.module import Order, SimModule
 from dlir.backends.executable import numpy_dtype
 from dlir.backends.global_arrays import Weights
+from dlir.backends.variables import VariableStore
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.types import MemRefType
 
@@ -27,6 +28,8 @@ class SimDevice:
 
     #: New memory is poisoned.
     reuses_memory = False
+    #: The host's memory.
+    place = None
 
     def __init__(self, source: str, order: Order = "forward", seed: int = 0) -> None:
         self._module = SimModule(source)
@@ -80,6 +83,14 @@ class SimDevice:
         return int(array.ctypes.data)
 
 
-def load(module: Module, entry: str, weights: Weights | None, order: Order = "forward", seed: int = 0) -> Executable:
+def load(
+    module: Module,
+    entry: str,
+    weights: Weights | None,
+    variables: VariableStore | None = None,
+    *,
+    order: Order = "forward",
+    seed: int = 0,
+) -> Executable:
     """Function `entry` of a module mapped for CUDA, in cuda-sim; DlirError if this machine cannot run it."""
-    return load_on(partial(SimDevice, order=order, seed=seed), module, entry, weights)
+    return load_on(partial(SimDevice, order=order, seed=seed), module, entry, weights, variables)

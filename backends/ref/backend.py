@@ -9,6 +9,7 @@ import numpy as np
 
 from dlir.backends.executable import signature_of
 from dlir.backends.ref.reference import Reference
+from dlir.backends.variables import VariableStore
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import find_function
 
@@ -16,10 +17,10 @@ from dlir.ir.dialects.func import find_function
 class Interpreted:
     """A function that is interpreted op by op."""
 
-    def __init__(self, module: Module, entry: str, weights: Any) -> None:
+    def __init__(self, module: Module, entry: str, weights: Any, variables: VariableStore | None) -> None:
         self.signature = signature_of(find_function(module, entry))
         self._entry = entry
-        self._reference = Reference(module, weights)
+        self._reference = Reference(module, weights, variables=variables)
         self._reference.initialize(entry)
 
     def __call__(self, *arrays: Any, out: Sequence[np.ndarray] | None = None, **named: Any) -> tuple[np.ndarray, ...]:
@@ -36,6 +37,6 @@ class Interpreted:
         return tuple(targets)
 
 
-def load(module: Module, entry: str, weights: Any) -> Interpreted:
-    """An executable that interprets function `entry`."""
-    return Interpreted(module, entry, weights)
+def load(module: Module, entry: str, weights: Any, variables: VariableStore | None = None) -> Interpreted:
+    """An executable that interprets function `entry`; the values of what calls change are in `variables`."""
+    return Interpreted(module, entry, weights, variables)

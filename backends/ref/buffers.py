@@ -9,7 +9,6 @@ import numpy as np
 
 from dlir.backends.ref.code import Environment, Step, runs
 from dlir.backends.ref.machine import Machine
-from dlir.ir.attributes import UnitAttr
 from dlir.ir.core import Value
 from dlir.ir.dialects import memref
 from dlir.ir.dialects.state import Variable
@@ -33,16 +32,39 @@ def _single(op: Op, compute: Callable[[Environment], Any]) -> Step:
 
 @runs("state.read")
 def read(machine: Machine, op: Op) -> Step:
-    variable = machine.symbol(op["variable"], Variable, op.location)
-    value = machine.initialized.get(op["variable"])
-    if value is None:
-        value = machine.elements(variable["init"], variable.location)
+    name = op["variable"]
+    variable = machine.symbol(name, Variable, op.location)
+    if name in machine.mutable:
+        # It stays as it is until the call returns.
+        value = machine.variable(name)
+    else:
+        found = machine.initialized.get(name)
+        value = machine.first_value(variable) if found is None else found
     return _single(op, lambda environment: value)
+
+
+@runs("state.write")
+def write(machine: Machine, op: Op) -> Step:
+    name, (operand,) = op["variable"], op.operands
+    type = machine.symbol(name, Variable, op.location)["type"]
+
+    def run(environment: Environment) -> None:
+        shape = environment[operand].shape
+        if shape != type.shape:
+            raise DlirError(f"writes an array of shape {list(shape)}, but '@{name}' is {type}", op.location)
+        if name in machine.changes.values:
+            raise DlirError(f"'@{name}' is written twice in one call", op.location)
+        # The value may be a view of a variable that is written, too.
+        machine.changes.values[name] = np.array(environment[operand])
+
+    return Step(run)
 
 
 @runs("memref.get_global")
 def get_global(machine: Machine, op: Op) -> Step:
     name = op["name"]
+    if name in machine.mutable:
+        return _single(op, lambda environment: _own_copy(machine, name))
     if name not in machine.globals:
         declared = machine.symbol(name, memref.Global, op.location)
         machine.globals[name] = _global(machine, declared)
@@ -50,21 +72,19 @@ def get_global(machine: Machine, op: Op) -> Step:
     return _single(op, lambda environment: value)
 
 
+def _own_copy(machine: Machine, name: str) -> np.ndarray:
+    buffers = machine.changes.buffers
+    if name not in buffers:
+        buffers[name] = np.array(machine.variable(name))
+    return buffers[name]
+
+
 def _global(machine: Machine, op: memref.Global) -> np.ndarray:
-    """The buffer of a global; one that is constant, or that an initialiser computed, cannot be written to."""
+    """The buffer of a global that is constant, or that an initialiser computed: it cannot be written to."""
     computed = machine.initialized.get(op["sym_name"])
     if computed is not None:
         return computed
-    init = op["initial_value"]
-    if init is None:
-        raise DlirError(f"'@{op['sym_name']}' is external: it has no value here", op.location)
-    type = op["type"]
-    if isinstance(init, UnitAttr):
-        return machine.allocate(type.shape, type.dtype, op.location)
-    elements = machine.elements(init, op.location)
-    if not op["constant"]:
-        return np.array(elements)
-    constant = elements.view()
+    constant = machine.first_value(op).view()
     constant.setflags(write=False)
     return constant
 

@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from dlir.backends.ref.code import MAKERS, Code, Step, Task, mark_dead
 from dlir.backends.ref.evaluation import eval_step
-from dlir.ir.attributes import DenseElementsAttr
+from dlir.backends.variables import VariableStore
+from dlir.ir.attributes import DenseElementsAttr, UnitAttr
 from dlir.ir.core import Block, Operation
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.regions import only_block
+from dlir.ir.dialects.state import Variable
 from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.limits import check_type
 from dlir.ir.location import Location
 from dlir.ir.op import Op
+from dlir.ir.state import mutable_variables
 from dlir.ir.types import MemRefType, ScalarType, TensorType, Type
 
 #: Gives the array of a ``dense_resource`` by its name.
 Weights = Callable[[str], Any]
 
 
+@dataclass
+class Changes:
+    """What a call has written to variables, which get it when the call returns."""
+
+    #: New values, by variable.
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    #: The call's own copies of globals that it may write to, by name.
+    buffers: dict[str, np.ndarray] = field(default_factory=dict)
+
+
 class Machine:
     """The code of a module, made on demand.  The module must not change while it is in use."""
 
-    def __init__(self, module: Module, weights: Weights | None, max_bytes: int) -> None:
+    def __init__(self, module: Module, weights: Weights | None, max_bytes: int, store: VariableStore) -> None:
         self.weights = weights
+        self.store = store
+        self.mutable = mutable_variables(module)
+        #: The store's arrays of what calls change, by name.
+        self.live: dict[str, np.ndarray] = {}
+        self.changes = Changes()
         self.max_bytes = max_bytes
         self.symbols: dict[str, Operation] = {}
         for op in module.body.ops:
@@ -38,7 +57,7 @@ class Machine:
         self.codes: dict[Block, Code] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.globals: dict[str, np.ndarray] = {}
-        #: What initialisers computed, by variable.
+        #: What initialisers computed and nobody changes, by variable.
         self.initialized: dict[str, np.ndarray] = {}
         #: The functions that are being called now.
         self.active: dict[Func, None] = {}
@@ -65,6 +84,26 @@ class Machine:
             names = [name for name, op in self.symbols.items() if isinstance(op, kind)]
             raise DlirError(f"there is no {kind.__name__.lower()} '@{name}'", location, hint=did_you_mean(name, names))
         return found
+
+    def variable(self, name: str) -> np.ndarray:
+        """The store's array of a variable that calls change; not to be written to."""
+        if name not in self.live:
+            op = self.mutable[name]
+            type = op["type"]
+            self.live[name] = self.store.bind(name, type.dtype.numpy, type.shape, lambda: self.first_value(op))
+        return self.live[name]
+
+    def first_value(self, op: Any) -> np.ndarray:
+        """What a variable or a global holds before the first call; not to be written to.
+
+        DlirError if nobody says.
+        """
+        init = op["init"] if isinstance(op, Variable) else op["initial_value"]
+        if init is None:
+            raise DlirError(f"'@{op['sym_name']}' has no value here", op.location)
+        if isinstance(init, UnitAttr):
+            return self.allocate(op["type"].shape, op["type"].dtype, op.location)
+        return self.elements(init, op.location)
 
     def elements(self, attribute: Any, location: Location) -> np.ndarray:
         """The array of ``dense`` or ``dense_resource`` elements, in the type's shape; not to be written to."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dlir.backends.ref import buffers, control
 from dlir.backends.ref.code import drive
-from dlir.backends.ref.machine import Machine, Weights
+from dlir.backends.ref.machine import Changes, Machine, Weights
+from dlir.backends.variables import Binding, VariableStore, commit
 from dlir.ir.attributes import IntegerAttr
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
@@ -22,6 +24,7 @@ from dlir.ir.errors import DlirError
 from dlir.ir.initializers import initializers_for
 from dlir.ir.limits import MAX_BYTES, check_type
 from dlir.ir.location import UNKNOWN
+from dlir.ir.state import state_of
 from dlir.ir.types import MemRefType, ShapedType, Type
 
 #: The modules that say how ops with regions and buffers run.
@@ -32,15 +35,22 @@ class Reference:
     """A module to be interpreted; it must be verified, and must not change afterwards.
 
     `weights` gives the array of a ``dense_resource`` by its name.  No single tensor or buffer may need more than
-    `max_bytes`.  Variables and globals keep what calls write to them.
+    `max_bytes`.  What calls write to variables and globals is kept in `variables`.
     """
 
-    def __init__(self, module: Module, weights: Weights | None = None, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        module: Module,
+        weights: Weights | None = None,
+        max_bytes: int = MAX_BYTES,
+        variables: VariableStore | None = None,
+    ) -> None:
         self._module = module
-        self._machine = Machine(module, weights, max_bytes)
-        self._lock = threading.Lock()
-        #: The functions whose variables have their first values.
-        self._ready: dict[Func, None] = {}
+        self._store = VariableStore() if variables is None else variables
+        self._machine = Machine(module, weights, max_bytes, self._store)
+        self._lock = threading.RLock()
+        #: The variables of the functions whose variables have their first values.
+        self._ready: dict[Func, Binding] = {}
 
     def run(self, entry: str, inputs: Sequence[Any]) -> list[np.ndarray]:
         """Call function `entry` with one array (or number) per input; returns one array per result.
@@ -52,30 +62,44 @@ class Reference:
         """
         function = self._machine.symbol(entry, Func, UNKNOWN)
         self.initialize(entry)
-        return self._call(function, inputs)
+        binding = self._ready[function]
+        if not binding:
+            return self._call(function, inputs)
+        with self._lock:
+            return binding.run(self._call, function, inputs, binding.written)
 
     def initialize(self, entry: str) -> None:
         """Run the initialisers of the variables that function `entry` needs, if that has not been done."""
-        function = self._machine.symbol(entry, Func, UNKNOWN)
+        machine = self._machine
+        function = machine.symbol(entry, Func, UNKNOWN)
         with self._lock:
             if function in self._ready:
                 return
             for item in initializers_for(self._module, function):
                 names = [variable["sym_name"] for variable in item.variables]
-                if all(name in self._machine.initialized for name in names):
+                if all(name in (self._store if name in machine.mutable else machine.initialized) for name in names):
                     continue
                 for name, value in zip(names, self._call(item.function, ()), strict=True):
                     value.setflags(write=False)
-                    self._machine.initialized[name] = value
-            self._ready[function] = None
+                    if name in machine.mutable:
+                        self._store.bind(name, value.dtype, value.shape, partial(np.array, value))
+                    else:
+                        machine.initialized[name] = value
+            self._ready[function] = Binding(self._store, state_of(self._module, function), machine.first_value)
 
-    def _call(self, function: Func, inputs: Sequence[Any]) -> list[np.ndarray]:
+    def _call(self, function: Func, inputs: Sequence[Any], written: Sequence[str] = ()) -> list[np.ndarray]:
         machine = self._machine
         frame = _Frame(machine, function, inputs)
         machine.active.clear()
+        machine.changes = changes = Changes()
         with np.errstate(all="ignore"):
             returned = drive(machine.call(function, frame.arguments, function.location))
-        return frame.results(returned)
+        # Results may be views of variables.
+        results = frame.results(returned)
+        found = {**changes.buffers, **changes.values}
+        names = [name for name in written if name in found]
+        commit([machine.variable(name) for name in names], [found[name] for name in names])
+        return results
 
 
 class _Frame:

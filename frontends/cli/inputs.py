@@ -133,7 +133,7 @@ def make_array(spec: str, type: TensorType, rng: np.random.Generator, what: str)
         raise DlirError(f"cannot read '{numbers}' as numbers of {type.dtype} for {what}") from None
     if len(words) not in (1, math.prod(shape)):
         raise DlirError(f"{what} needs {math.prod(shape)} numbers for {head}, got {len(words)}")
-    return np.broadcast_to(values, shape).copy() if len(words) == 1 else values.reshape(shape)
+    return np.full(shape, values[0]) if len(words) == 1 else values.reshape(shape)
 
 
 def _filled(how: str, type: TensorType, rng: np.random.Generator) -> np.ndarray:

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from typing import Any
 
-import numpy as np
-
-from dlir.frontends.symbolic.node import CONSTANT, PARAMETER, RESULT, SCALAR, VARIABLE, Node, as_node, sorted_nodes
+from dlir.frontends.symbolic.build import Builder
+from dlir.frontends.symbolic.node import CONSTANT, VARIABLE, Node, as_node, sorted_nodes
 from dlir.frontends.symbolic.parameter import Parameter
 from dlir.ir.attributes import UNIT, DenseResourceAttr
-from dlir.ir.builder import InsertionPoint, insertion_point
-from dlir.ir.core import Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
-from dlir.ir.dialects.nd.operands import constant
 from dlir.ir.dialects.state import Variable as StateVariable
 from dlir.ir.errors import DlirError, Note, did_you_mean
-from dlir.ir.op import Op, Symbol
-from dlir.ir.ops import func, state
-from dlir.ir.registry import find_op
+from dlir.ir.op import Symbol
 from dlir.ir.types import TensorType
 
 #: What `compile` takes as updates: pairs of a parameter and its new value.
@@ -69,20 +64,38 @@ class Graph:
         function = Func.make("main", types.values(), names=types)
         function.set_arg_attributes([{"dlir.donated": UNIT} if name in self.donate else {} for name in types])
         module.body.append(function)
-        builder = _Builder(dict(zip(types, function.body.args, strict=True)), self.parameters)
-        with insertion_point(InsertionPoint(function.body, None, function.location)) as _:
-            builder.build(self.roots, function)
-            for target, node in self.updates:
-                builder.write(target, node)
-            func.return_(*[builder.value(node) for node in self.outputs])
-        function.update_type()
+        builder = Builder(function, self.parameters)
+        for node in sorted_nodes(self.roots):
+            builder.build(node)
+        for parameter, value in self.updates:
+            builder.write(parameter, value)
+        builder.finish(self.outputs)
         return module
 
 
-class _Builder:
-    """Makes the ops of a graph; `values` has what each node became: a Value, a tuple of them, or a number."""
+def checked_updates(updates: Updates) -> list[tuple[Parameter, Node]]:
+    """The updates as pairs; DlirError for what cannot be updated, and for a parameter that is updated twice."""
+    pairs = list(updates.items()) if isinstance(updates, Mapping) else list(updates)
+    found: dict[Parameter, Node] = {}
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise DlirError(f"an update is a pair (parameter, new value), got {pair!r}")
+        target, value = pair
+        if not isinstance(target, Parameter):
+            raise _no_target(target)
+        if target in found:
+            hint = "a call sees the values from before it: combine the two and update once"
+            raise DlirError(f"parameter '{target.name}' is updated twice", target.location, hint=hint)
+        node = as_node(value)
+        if node is None:
+            raise DlirError(f"the update of '{target.name}' is None", target.location)
+        found[target] = node
+    return list(found.items())
 
-    def __init__(self, arguments: Mapping[str, Value], parameters: Mapping[str, Parameter]) -> None:
-        self.arguments = arguments
-        self.parameters = parameters
-        self.values: dict[Node, Any] = {}
+
+def _no_target(target: Any) -> DlirError:
+    what = {VARIABLE: f"input '{getattr(target, 'name', '')}'", CONSTANT: "a constant"}
+    if not isinstance(target, Node):
+        return DlirError(f"cannot update {target!r}: it is not a parameter")
+    hint = f"make it a parameter: Parameter({target.name or 'name'!r}, value)"
+    return DlirError(f"cannot update {what.get(target.op, f'the result of {target.op}')}", target.location, hint=hint)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from dlir.backends.variables import VariableStore
 from dlir.frontends.symbolic.node import PARAMETER, VARIABLE, Node, sorted_nodes
 from dlir.ir.errors import DlirError
 from dlir.ir.types import TensorType, dtype_from_numpy
 
-#: One lock for all values: they are read and replaced one at a time, and whole updates hold it.
-_LOCK = threading.RLock()
+#: Held while first values are computed.
+_MAKING = threading.RLock()
 
 
 class Parameter(Node):
@@ -23,17 +25,17 @@ class Parameter(Node):
     `value`; shape and dtype stay.  Optimisers leave it alone if it is not `trainable`.
     """
 
-    __slots__ = ("_array", "_first", "trainable")
+    __slots__ = ("_first", "_store", "trainable")
 
     def __init__(self, name: str, value: Any, *, trainable: bool = True) -> None:
         if not isinstance(name, str) or not name:
             raise DlirError(f"a parameter needs a name, got {name!r}")
         super().__init__(PARAMETER, name=name)
         self.trainable = trainable
-        self._array: np.ndarray | None = None
+        self._store: ParameterStore | None = None
         self._first: Node | None = value if isinstance(value, Node) else None
         if self._first is None:
-            self._array = _checked(np.array(value), name)
+            self._store = ParameterStore({name: self._checked(value)})
         else:
             free = [node.name for node in sorted_nodes([self._first]) if node.op == VARIABLE]
             if free:
@@ -42,51 +44,78 @@ class Parameter(Node):
     @property
     def value(self) -> np.ndarray:
         """A copy of the value now.  Assigning gives it a new one, which must have the same shape and dtype."""
-        with _LOCK:
-            return self.array.copy()
+        return self.store[self.name]
 
     @value.setter
     def value(self, value: Any) -> None:
-        found = np.asarray(value)
-        with _LOCK:
-            old = self.array
-            if isinstance(value, bool | int | float) and old.shape == () and np.can_cast(type(value), old.dtype, "same_kind"):
-                found = found.astype(old.dtype)
-            if (found.shape, found.dtype) != (old.shape, old.dtype):
-                message = f"parameter '{self.name}' is {_spell(old)}, and cannot become {_spell(found)}"
-                raise DlirError(message, hint="shape and dtype of a parameter stay: make another one")
-            self._array = np.array(found)
-
-    @property
-    def array(self) -> np.ndarray:
-        """The value now, without a copy: not to be kept or written to."""
-        if self._array is None:
-            with _LOCK:
-                if self._array is None:
-                    self._array = _checked(_computed(self._first), self.name)
-        return self._array
+        self.store[self.name] = value
 
     @property
     def type(self) -> TensorType:
         """The type of the value."""
-        array = self.array
+        array = self.store.array(self.name)
         return TensorType(array.shape, dtype_from_numpy(array.dtype))
+
+    @property
+    def store(self) -> ParameterStore:
+        """Where the value is."""
+        if self._store is None:
+            with _MAKING:
+                if self._store is None:
+                    self._store = ParameterStore({self.name: self._checked(_computed(self._first))})
+        return self._store
+
+    def named(self, name: str) -> Node:
+        """DlirError: a parameter keeps the name that it was made with."""
+        raise DlirError(f"parameter '{self.name}' cannot be called '{name}': its name is that of its value in files")
+
+    def _checked(self, value: Any) -> np.ndarray:
+        array = np.asarray(value)
+        try:
+            dtype_from_numpy(array.dtype)
+        except TypeError:
+            raise DlirError(f"parameter '{self.name}' cannot hold values of dtype {array.dtype}", self.location) from None
+        return array
+
+
+class ParameterStore(VariableStore):
+    """The values of parameters, as the variables of programs.
+
+    A parameter has a store for itself, and each function one with all its parameters.  They have the same arrays, so they
+    take turns together.
+    """
+
+    _shared = VariableStore()
+    _is_spread = False
+
+    def __init__(self, values: dict[str, np.ndarray]) -> None:
+        super().__init__(values)
+        self._turns = self._shared._turns
+
+    @classmethod
+    def joined(cls, parameters: Iterable[Parameter]) -> ParameterStore:
+        """A store that has the values of all `parameters`, whose names differ."""
+        found = cls({})
+        for parameter in parameters:
+            found._cells.update(parameter.store._cells)
+        return found
+
+    def array(self, name: str) -> np.ndarray:
+        """The array of a variable, for its shape and dtype."""
+        return self._cells[name].array
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether any parameter has a copy in another memory, whichever store had it made."""
+        return ParameterStore._is_spread
+
+    @is_spread.setter
+    def is_spread(self, value: bool) -> None:
+        ParameterStore._is_spread = ParameterStore._is_spread or value
 
 
 def _computed(first: Node | None) -> np.ndarray:
     from dlir.frontends.symbolic.function import compile
 
     assert first is not None
-    return np.array(compile(first)())
-
-
-def _checked(array: np.ndarray, name: str) -> np.ndarray:
-    try:
-        dtype_from_numpy(array.dtype)
-    except TypeError:
-        raise DlirError(f"parameter '{name}' cannot hold {array.dtype} values") from None
-    return array
-
-
-def _spell(array: np.ndarray) -> str:
-    return f"{array.dtype} of shape {list(array.shape)}"
+    return np.asarray(compile(first)())

@@ -71,6 +71,9 @@ class ConversionRewriter:
         old_args = list(block.args)
         new: list[BlockArgument | None] = [None] * len(signature.converted_types)
         for number, old in enumerate(old_args):
+            if number in signature.replacements:
+                self._map(old, [signature.replacements[number]], converter)
+                continue
             places = signature.get_input_mapping(number)
             types = [signature.converted_types[place] for place in places]
             if types == [old.type]:

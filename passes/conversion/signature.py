@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dlir.ir.core import Value
 from dlir.ir.types import Type
 
 
@@ -18,6 +19,8 @@ class SignatureConversion:
         self.converted_types: list[Type] = []
         #: For each old argument the numbers of the new ones, once it has been said.
         self._inputs: list[range | None] = [None] * count
+        #: Values that take the place of old arguments, by number.
+        self.replacements: dict[int, Value] = {}
 
     def add_inputs(self, types: Iterable[Type], number: int | None = None) -> None:
         """Add arguments, in the place of the old argument `number` if one is given."""
@@ -27,6 +30,11 @@ class SignatureConversion:
             if self._inputs[number] is not None:
                 raise ValueError(f"argument {number} has been converted already")
             self._inputs[number] = range(first, len(self.converted_types))
+
+    def remap_input(self, number: int, value: Value) -> None:
+        """Drop the old argument `number`: `value`, which is there already, takes its place."""
+        self.add_inputs((), number)
+        self.replacements[number] = value
 
     def get_input_mapping(self, number: int) -> range:
         """The numbers of the new arguments for the old argument `number`."""

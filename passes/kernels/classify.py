@@ -6,10 +6,11 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from dlir.ir.affine import AffineExpr, AffineMap
+from dlir.ir.affine import AffineExpr, AffineMap, has_lookup
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.nd.attention import Attention
 from dlir.ir.dialects.nd.base import Primitive, Space
+from dlir.ir.dialects.nd.scatter import Scatter
 from dlir.passes.kernels.probe import Probe
 
 
@@ -30,6 +31,8 @@ class FusionClass(Enum):
     CONTRACTION = "contraction"
     #: Softmax of products of two operands, times a third.
     ATTENTION = "attention"
+    #: Elements are added to those at places that an operand holds.
+    SCATTER = "scatter"
     #: Not known to fusion.
     OPAQUE = "opaque"
 
@@ -58,7 +61,13 @@ class Facts:
         """The elements of the operands of `op`, of which these are the facts, that are read at a point of its space."""
         operands = op.operands
         point = tuple(index)
-        return [(operands[number], point if found is None else found.apply(point)) for number, found in self.reads]
+        if not self.is_indirect:
+            return [(operands[number], point if found is None else found.apply(point)) for number, found in self.reads]
+        elements = []
+        for number, found in self.reads:
+            place = point if found is None else found.apply(point)
+            elements.append((operands[number], tuple([expr.bind(operands) for expr in place])))
+        return elements
 
 
 #: Facts by structure; ops of a network repeat.
@@ -96,16 +105,19 @@ def is_free(op: Operation) -> bool:
 def _facts(op: Primitive) -> Facts:
     space = op.space()
     reads = tuple((n, None if found.is_identity else found) for n, found in enumerate(space.maps) if found is not None)
+    if isinstance(op, Scatter):
+        return Facts(space, FusionClass.SCATTER, reads, False, 1)
     probe = None if 0 in space.extents else Probe(op)
     cost = 0 if probe is None else sum(scalar_cost(inner.name) for inner in probe.block.ops)
+    is_indirect = space.guarded or any(has_lookup(found.exprs) for found in space.maps if found is not None)
     if space.scan is not None:
-        return Facts(space, FusionClass.SCAN, reads, False, cost)
+        return Facts(space, FusionClass.SCAN, reads, False, cost, is_indirect)
     if space.monoid is not None:
-        return Facts(space, _reduction_class(space), reads, False, cost)
+        return Facts(space, _reduction_class(space), reads, False, cost, is_indirect)
     moves = len(reads) == 1 and (probe.result in probe.loaded if probe else _same_dtype(op))
     if moves and not space.guarded and not op.is_stored:
         return Facts(space, FusionClass.VIEW, reads, True, cost)
-    return Facts(space, FusionClass.ELEMENTWISE, reads, not reads, cost)
+    return Facts(space, FusionClass.ELEMENTWISE, reads, not reads, cost, is_indirect)
 
 
 def _same_dtype(op: Primitive) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dlir.ir.affine import has_lookup
 from dlir.ir.core import Value
 from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.nd.base import Primitive
@@ -97,6 +98,9 @@ def _frontier(earlier: Loop, later: Loop) -> list[tuple[Value, Index]]:
     found = []
     for key in later.demand.elements:
         used = {n for expr in key[1] for n in expr.used_dims()}
+        # What is read at an index from memory has no place of its own in scratch.
+        if has_lookup(key[1]):
+            continue
         if key in shared and key not in inner and key not in later.demand.leaves and columns <= used:
             found.append(key)
     return found
@@ -150,4 +154,4 @@ def row_elements(loop: Loop, rank: int) -> list[tuple[Value, Index]]:
         if (value, index) not in demand.leaves and isinstance(op, Primitive) and op not in demand.reductions:
             inner.update(facts(op).operand_elements(op, index))
     wanted = [key for key in demand.elements if key in of_row and key not in inner]
-    return [key for key in wanted if computation_cost(key, demand) >= WORTH_KEEPING]
+    return [key for key in wanted if not has_lookup(key[1]) and computation_cost(key, demand) >= WORTH_KEEPING]

@@ -42,7 +42,7 @@ class Demand:
             op = value.defining_op
             if (value, index) in self.leaves:
                 yield (value, index), False
-            elif isinstance(op, Primitive) and (not op.operands or facts(op).space.guarded):
+            elif isinstance(op, Primitive) and (not op.operands or facts(op).is_indirect):
                 yield (value, index), True
 
     def fresh(self, extents: Sequence[int]) -> Index:

@@ -185,5 +185,5 @@ def monoid_of(op: Primitive) -> str:
 
 def _is_indirect(op: Primitive) -> bool:
     """Whether what `op` reads for an element does not follow from its maps alone."""
-    space = facts(op).space
-    return space.guarded or space.monoid is not None
+    known = facts(op)
+    return known.is_indirect or known.space.monoid is not None

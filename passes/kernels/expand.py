@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dlir.ir.builder import before
-from dlir.ir.core import Block, Operation
+from dlir.ir.core import Block, Operation, Value
 from dlir.ir.dialects.decompose import Decomposed, decompose_op
 from dlir.ir.dialects.nd.attention import Attention
+from dlir.ir.dialects.nd.composite import narrowed, widened
+from dlir.ir.dialects.nd.normalization import Softmax
+from dlir.ir.ops import nd
 
 
 def expand(op: Decomposed) -> list[Operation]:
     """Replace `op` by its decomposition, one level deep; the new ops in order."""
     previous = op.previous
     with before(op):
-        values = decompose_op(op)
+        values = (_softmax(*op.operands, **op.keywords),) if isinstance(op, Softmax) else decompose_op(op)
     made: list[Operation] = []
     new = op.previous
     while new is not None and new is not previous:
@@ -22,6 +25,17 @@ def expand(op: Decomposed) -> list[Operation]:
         new = new.previous
     op.replace_by(values)
     return made[::-1]
+
+
+def _softmax(x: Value, *, axis: int) -> Value:
+    """The decomposition of softmax, but for one thing: dividing an element takes ten times as long as multiplying it.
+
+    The sum lies between 1 and the number of elements, so that its reciprocal is accurate, and the product is within
+    1.5 ulp of the quotient.
+    """
+    wide = widened(x)
+    powers = nd.exp(nd.sub(wide, nd.max(wide, axes=(axis,), keepdims=True)))
+    return narrowed(nd.mul(powers, nd.div(1.0, nd.sum(powers, axes=(axis,), keepdims=True))), x)
 
 
 def expandable(ops: Iterable[Operation]) -> list[Decomposed]:

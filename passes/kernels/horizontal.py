@@ -11,8 +11,7 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 
 from dlir.ir.core import Operation
-from dlir.ir.dialects.nd.base import Primitive
-from dlir.passes.kernels.classify import FusionClass, facts, fusion_class
+from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.kernels.cluster import Cluster, Clustering
 from dlir.passes.kernels.cost import recomputation
 from dlir.passes.kernels.plan import Unfit
@@ -23,6 +22,8 @@ LITTLE = 16 << 20
 WIDER = 4
 #: Contractions in one kernel at most.
 CONTRACTIONS = 4
+
+_POINTWISE = (FusionClass.VIEW, FusionClass.ELEMENTWISE)
 
 Node = Cluster | Operation
 
@@ -48,7 +49,7 @@ def merge_contractions(clustering: Clustering) -> int:
 
 def _is_pointwise(clustering: Clustering, cluster: Cluster) -> bool:
     copies = [copy for op in cluster.ops.values() for copy in clustering.shadow.copies(op)]
-    return not cluster.is_fixed and all(isinstance(c, Primitive) and facts(c).space.monoid is None for c in copies)
+    return not cluster.is_fixed and all(fusion_class(c) in _POINTWISE for c in copies)
 
 
 def _writes_little(cluster: Cluster) -> bool:

@@ -8,6 +8,7 @@ A kernel has one of these forms:
   own loop, and the results after them, reading the row again.  What is reduced over everything, the rows included, is a
   *total*: each row has its term, and what is computed from the totals comes after all rows;
 - *scan*: running totals along one dimension of the results, which runs in order, with pointwise ops before and after;
+- *scatter*: additions at places that an operand holds, with pointwise ops before them;
 - *contraction*: one contraction, with pointwise ops on its result;
 - *pooled*: one contraction, whose result a window op reduces, with pointwise ops on the results of both;
 - *attention*: one attention, with pointwise ops on its result;

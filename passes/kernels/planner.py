@@ -12,10 +12,12 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.kernels.demand import Demand
+from dlir.passes.kernels.indirect import refuse_indirect
 from dlir.passes.kernels.parts import independent
 from dlir.passes.kernels.plan import Inside, Loop, Plan, Unfit, is_bijection, points, reshaped_index
 from dlir.passes.kernels.pooled import plan_pooled
 from dlir.passes.kernels.row_planner import plan_rows
+from dlir.passes.kernels.scatter import plan_scatter
 
 
 def plan_kernel(outputs: Sequence[Value], inside: Inside, parts: bool = True) -> Plan:
@@ -43,8 +45,12 @@ def _plan_together(outputs: Sequence[Value], inside: Inside) -> Plan:
     windows = [op for op, found in classes.items() if found is FusionClass.WINDOW]
     scans = [op for op, found in classes.items() if found is FusionClass.SCAN]
     attentions = [op for op, found in classes.items() if found is FusionClass.ATTENTION]
+    scatters = [op for op, found in classes.items() if found is FusionClass.SCATTER]
+    refuse_indirect(outputs, classes, inside)
     if attentions:
-        plan = _plan_attention(outputs, inside, attentions, anchors + reductions + windows + scans)
+        plan = _plan_attention(outputs, inside, attentions, anchors + reductions + windows + scans + scatters)
+    elif scatters:
+        plan = plan_scatter(outputs, inside, scatters[0], scatters[1:] + anchors + reductions + windows + scans)
     elif scans:
         plan = _plan_scan(outputs, inside, scans, anchors + reductions + windows)
     elif anchors:

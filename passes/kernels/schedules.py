@@ -21,6 +21,7 @@ from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.pooled import emit_pooled
 from dlir.passes.kernels.rows import emit_rows
 from dlir.passes.kernels.scan import emit_scan
+from dlir.passes.kernels.scatter import emit_scatter, emit_scatter_elements
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,18 @@ SCHEDULES: dict[str, Schedule] = {
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
     "rows": Schedule(emit_lanes, ("row",), "an item for a run of rows side by side in memory", ("rows",), True),
     "scan": Schedule(emit_scan, ("scan",), "an item for each run of totals, or for so many of them", ("runs",)),
+    "scatter": Schedule(
+        emit_scatter,
+        ("scatter",),
+        "an item for each range of places along the axis, and of those after it",
+        ("places along the axis", "places after it"),
+    ),
+    "scatter-element": Schedule(
+        emit_scatter_elements,
+        ("scatter",),
+        "an item for each place beside the axis and range along it, in order, for a GPU",
+        ("places along the axis",),
+    ),
     "contraction": Schedule(
         emit_contraction,
         ("contraction",),
@@ -153,4 +166,4 @@ def default_schedule(plan: Plan) -> str:
     """The schedule of a kernel that states none."""
     if plan.form == "attention":
         return "attention-blocks"
-    return plan.form if plan.form in ("row", "scan") else "nest"
+    return plan.form if plan.form in ("row", "scan", "scatter") else "nest"

@@ -14,10 +14,10 @@ class Buffer:
     """A piece of memory and the values that it holds, one after the other or as views of one another.
 
     `first` and `last` are the times (op numbers) of its first value's definition and of the last use of any.  `result`
-    is the number of the function's result that it holds at the end.
+    is the number of the function's result that it holds at the end.  A "state" is a variable that the function writes.
     """
 
-    kind: Literal["input", "donated", "variable", "temporary"]
+    kind: Literal["input", "donated", "variable", "state", "temporary"]
     values: list[Value]
     first: int
     last: int
@@ -26,6 +26,9 @@ class Buffer:
     bytes: int = 0
     #: Whether it holds what a loop carries or a branch gives (:mod:`dlir.passes.memory.loops`).
     is_slot: bool = False
+    #: The variable that a "state" is, and its type.
+    variable: str | None = None
+    declared: TensorType | None = None
 
     @property
     def is_bytes(self) -> bool:
@@ -42,8 +45,8 @@ class Buffer:
 
     @property
     def type(self) -> TensorType:
-        """The type of the first value: all others have its dtype and size."""
-        return self.values[0].type
+        """The type of the variable, or of the first value: all others have its dtype and size."""
+        return self.declared or self.values[0].type
 
     @property
     def may_be_written(self) -> bool:
@@ -75,9 +78,13 @@ class Assignment:
     merged: list[Operation] = field(default_factory=list)
     parts: dict[Value, int] = field(default_factory=dict)
     copied_results: list[int] = field(default_factory=list)
-    #: What loops and the ends of their bodies copy first, in order, and the buffers that this goes through.
+    #: What loops and the ends of their bodies copy first, in order, and the buffers that this goes through.  Before it
+    #: returns, a function copies new values of variables that do not lie there.
     moves: dict[Operation, list[Move]] = field(default_factory=dict)
     asides: list[Buffer] = field(default_factory=list)
+    #: The buffers of the variables that are written, and the values that they get.
+    states: dict[str, Buffer] = field(default_factory=dict)
+    writes: dict[str, Value] = field(default_factory=dict)
 
     @property
     def all_buffers(self) -> list[Buffer]:

@@ -3,7 +3,7 @@
 Values get a buffer in program order:
 
 - an argument has the caller's, which may be written only if it is donated (``dlir.donated``); a variable has its own,
-  never written;
+  which only its new value is written to (:mod:`dlir.passes.memory.updates`);
 - a region that only reshapes is no kernel: its result is another view of the same buffer;
 - a result of a kernel takes the buffer of an operand that is used for the last time there, if the kernel can work in
   place (:mod:`dlir.passes.memory.inplace`), and a new one otherwise;
@@ -22,6 +22,7 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.errors import DlirError
+from dlir.ir.state import function_writes
 from dlir.ir.types import TensorType
 from dlir.passes.memory.assignment import Assignment, Buffer
 from dlir.passes.memory.inplace import inplace_candidates, reshaped_operands
@@ -29,6 +30,7 @@ from dlir.passes.memory.loops import CONTROL, Slots
 from dlir.passes.memory.packing import Host, lifetime, pack
 from dlir.passes.memory.parts import use_parts
 from dlir.passes.memory.timeline import SEQUENTIAL, Timeline, timeline
+from dlir.passes.memory.updates import add_states, is_new_value, place_writes
 
 
 def bytes_needed(function: Func, effort: int) -> tuple[int, int]:
@@ -50,6 +52,7 @@ def assign_buffers(function: Func) -> Assignment:
         found = min(found, other, key=_bytes_moved)
     use_parts(function, found, times, lambda: _bytes_with_results(function, found))
     _place_results(function, found)
+    place_writes(function, found)
     return found
 
 
@@ -65,15 +68,17 @@ def _assign(function: Func, times: Timeline, keep_slots: bool) -> Assignment:
         if isinstance(arg.type, TensorType):
             donated = "dlir.donated" in function.arg_attributes(arg.index)
             found.buffers[arg] = Buffer("donated" if donated else "input", [arg], 0, last_use[arg])
+    add_states(function, found, last_use)
     for time, op in enumerate(times.ops):
         if op.name == "state.read":
             value = op.results[0]
-            found.buffers[value] = Buffer("variable", [value], time, last_use[value])
+            if value not in found.buffers:
+                found.buffers[value] = Buffer("variable", [value], time, last_use[value])
         elif isinstance(op, KernelRegion) and op.results:
             _Region(op, time, last_use, found, slots, keep_slots).assign()
         elif op.name in CONTROL:
             slots.visit(op, time)
-        elif not op.is_terminator:
+        elif not op.is_terminator and op.name != "state.write":
             _check_needs_no_buffer(op)
     return found
 
@@ -87,6 +92,8 @@ def _last_uses(function: Func, times: Timeline) -> dict[Value, int]:
             found.update((arg, time) for region in op.regions for block in region.blocks for arg in block.args)
         for value in op.operands:
             found[value] = max(found[value], times.last_use(value, op))
+    # Variables are written when the function returns.
+    found.update(dict.fromkeys((op.operands[0] for op in function_writes(function)), len(times.ops) - 1))
     return found
 
 
@@ -145,7 +152,8 @@ class _Region:
         dying = [
             number
             for number, buffer in enumerate(buffers)
-            if buffer.may_be_written and buffer.last == self.time and buffers.count(buffer) == 1
+            if (buffer.may_be_written or buffer.kind == "state")
+            and (buffer.last == self.time and buffers.count(buffer) == 1)
         ]
         free = [number for number, value in enumerate(op.results) if value not in found.buffers]
         if not any(_same_memory(op.operands[number], op.results[result]) for number in dying for result in free):
@@ -154,10 +162,11 @@ class _Region:
         pairs: list[tuple[int, int]] = []
 
         def turn(number: int) -> tuple[bool, int, bool, int]:
-            # What is wanted in a slot goes there.  Between equals a donated one goes first: a temporary's place can be
-            # used again, and what is donated costs nothing.
+            # What is wanted in a slot goes there; a variable takes its own new value or none.  Between equals a donated one
+            # goes first: a temporary's place can be used again, and what is donated costs nothing.
             buffer = buffers[number]
             is_wanted = any(self._is_wanted(result, buffer) for result in candidates.get(number, ()))
+            is_wanted = is_wanted or buffer.kind == "state"
             return not is_wanted, -buffer.type.nbytes, buffer.kind != "donated", number
 
         for number in sorted(dying, key=turn):
@@ -175,6 +184,8 @@ class _Region:
         new = self.op.results[result]
         if not _same_memory(self.op.operands[operand], new):
             return False
+        if buffer.kind == "state":
+            return is_new_value(self.found, buffer, new)
         if buffer.is_slot and self.keep_slots and not self._is_wanted(result, buffer):
             return False
         # A donated argument that holds a result has the result's type, too: the caller sees nothing else of it.

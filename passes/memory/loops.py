@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects import scf
-from dlir.ir.errors import DlirError
 from dlir.ir.types import TensorType
 from dlir.passes.memory.assignment import Assignment, Buffer, Move
 from dlir.passes.memory.timeline import SEQUENTIAL, Timeline
 
-CONTROL = (*SEQUENTIAL, "scf.yield", "scf.condition")
+CONTROL = (*SEQUENTIAL, "scf.yield", "scf.condition", "tensor.extract", "tensor.from_elements")
 
 
 @dataclass
@@ -51,7 +50,10 @@ class Slots:
             self._leave(op, time, self.handed[op]) if is_end else self._enter_while(op, time)
         elif op.name == "scf.condition":
             self._end_before(op, time)
-        else:
+        elif op.name == "tensor.from_elements":
+            (value,) = op.results
+            self._put(value, self.place_for(value, time) or Buffer("temporary", [value], time, time))
+        elif op.name == "scf.yield":
             self._end_body(op, time)
 
     def place_for(self, value: Value, time: int) -> Buffer | None:
@@ -228,9 +230,10 @@ class _Branches:
             self.last[buffer] = max(last, buffer.last)
 
 
-def in_order(moves: Sequence[tuple[Value, Value]], found: Assignment, time: int) -> list[Move]:
+def in_order(moves: Sequence[tuple[Value, Value | Buffer]], found: Assignment, time: int) -> list[Move]:
     """Moves (from, to) that happen at once as copies one after the other: all is read before it is overwritten."""
-    waiting = [(found.buffers[source], found.buffers[target], Move(source, target)) for source, target in moves]
+    places = [target if isinstance(target, Buffer) else found.buffers[target] for _, target in moves]
+    waiting = [(found.buffers[move[0]], place, Move(*move)) for move, place in zip(moves, places, strict=True)]
     ordered: list[Move] = []
     while waiting:
         read = [source for source, _, _ in waiting]

@@ -10,6 +10,7 @@ from dlir.ir.dialects.func import Func, find_function
 from dlir.ir.traversal import clone
 from dlir.ir.types import MemRefType, ShapedType, TensorType
 from dlir.passes.bind_shapes import bind_shapes
+from dlir.passes.differentiate import Differentiate
 from dlir.passes.inline import Inline
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.lower_nn import LowerNn
@@ -123,7 +124,7 @@ def _source(module: Module, function: Func, entry: str) -> Func:
     if any(isinstance(arg.type, TensorType) and not arg.type.is_static for arg in source.body.args):
         types = [arg.type for arg in function.body.args[: len(source.body.args)]]
         bind_shapes(copy, entry, [_tensor(type) if isinstance(type, ShapedType) else type for type in types])
-    PassManager([LowerNn()]).run(copy)
+    PassManager([Differentiate(), LowerNn()]).run(copy)
     return source
 
 

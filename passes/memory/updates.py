@@ -2,18 +2,21 @@
 
 A variable that a function writes has one buffer, which holds the old value from the beginning.  The new value is computed
 there if the kernel that makes it is the last to read the old one and can work in place, or if the old one is no longer
-needed when it is made.  Nothing else is ever kept in a variable: whatever happens to a call, it finds an old value or a new one.
+needed when it is made.  Nothing else is ever kept in a variable.
 """
 
 from __future__ import annotations
 
+from functools import cmp_to_key
+
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
-from dlir.ir.dialects.state import Read
+from dlir.ir.dialects.state import Read, Write
 from dlir.ir.state import function_writes
 from dlir.passes.memory.assignment import Assignment, Buffer
 from dlir.passes.memory.inplace import reshaped_operands
+from dlir.passes.memory.loops import in_order
 
 
 def add_states(function: Func, found: Assignment, last_use: dict[Value, int]) -> None:
@@ -21,9 +24,9 @@ def add_states(function: Func, found: Assignment, last_use: dict[Value, int]) ->
     for write in function_writes(function):
         name, (value,) = write["variable"], write.operands
         found.writes[name] = value
-        # Before its first reader, if there is any, it holds the old value: it is in use from the beginning.
+        # It holds the old value from the beginning, and is free when that is not read.
         found.states[name] = Buffer("state", [], -1, -1, variable=name, declared=value.type)
-    for op in function.body.ops if found.states else ():
+    for op in function.walk() if found.states else ():
         if isinstance(op, Read) and op["variable"] in found.states:
             buffer = found.states[op["variable"]]
             buffer.values.append(op.result)
@@ -44,8 +47,9 @@ def is_new_value(found: Assignment, state: Buffer, value: Value) -> bool:
     return True
 
 
-def place_writes(found: Assignment) -> None:
-    """Let new values that are made after the last use of the old one lie in the variable, and copy the rest."""
+def place_writes(function: Func, found: Assignment) -> None:
+    """Let new values that are made after the last use of the old one lie in the variable, and copy the rest at the end."""
+    moves: list[tuple[Value, Value | Buffer]] = []
     for name, value in found.writes.items():
         state, buffer = found.states[name], found.buffers[value]
         if buffer is state:
@@ -57,26 +61,43 @@ def place_writes(found: Assignment) -> None:
             state.values += buffer.values
             state.last = buffer.last
         else:
-            found.copied_writes.append(name)
+            moves.append((value, state))
+    if moves:
+        end = max(buffer.last for buffer in found.all_buffers)
+        found.moves[function.body.terminator] = in_order(moves, found, end)
 
 
-def order_copies(found: Assignment) -> list[tuple[str, bool]]:
-    """The copied writes in an order in which each is read before it is overwritten.
+# ---------------------------------------------------------------- the order of kernels
 
-    True: its value lies in another variable and must be put aside first, as when two variables are swapped.
+
+def sink_updates(function: Func) -> int:
+    """Move kernels that make new values of variables behind those that read the old ones; how many were moved.
+
+    Only there can they work in place.  `function` is over tensors, and its writes stand at its end.
     """
-    waiting = dict.fromkeys(found.copied_writes)
-    # What each waits for: the variables that are to be copied from where it is to be written.
-    sources = {name: found.buffers[found.writes[name]].variable for name in waiting}
-    order: list[tuple[str, bool]] = []
-    aside: dict[str, None] = {}
-    while waiting:
-        ready = [name for name in waiting if not any(s == name and o not in aside for o, s in sources.items() if o in waiting and o != name)]
-        if not ready:
-            ready = [next(iter(waiting))]
-            # Whoever reads it reads a copy.
-            aside.update((other, None) for other, source in sources.items() if source == ready[0] and other in waiting)
-        for name in ready:
-            del waiting[name]
-            order.append((name, False))
-    return [(name, name in aside) for name, _ in order]
+    block = function.body
+    reads = {op.result: op["variable"] for op in block.ops if isinstance(op, Read)}
+    moved = 0
+    for op in reversed(list(block.ops)) if reads else ():
+        users = [user for value in op.results for user in value.users]
+        names = dict.fromkeys(user["variable"] for user in users if isinstance(user, Write))
+        if not names or any(not isinstance(user, Write) and not user.is_terminator for user in users):
+            continue
+        last = op
+        for value in op.operands:
+            if reads.get(value) in names:
+                readers = [user for user in value.users if user.parent is block and not _is_at_end(user)]
+                last = max([last, *readers], key=cmp_to_key(_compare))
+        if last is not op:
+            op.detach()
+            block.insert_after(last, op)
+            moved += 1
+    return moved
+
+
+def _is_at_end(op: Operation) -> bool:
+    return op.is_terminator or isinstance(op, Write)
+
+
+def _compare(one: Operation, two: Operation) -> int:
+    return 0 if one is two else -1 if one.is_before(two) else 1

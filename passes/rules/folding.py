@@ -30,4 +30,8 @@ def fold_constants(op: Any) -> list[Any] | None:
     return [constant(array, type) for array, type in zip(arrays, types, strict=True)]
 
 
-FOLDING = (Pattern("fold-constants", tuple(n for n in dialect_ops("nd") if n != "nd.constant"), fold_constants),)
+#: Keys are constants as soon as the one that they come from is; what is drawn with them is left to the run.
+KEYS = ("random.key", "random.split", "random.fold_in")
+
+_FOLDED = (*(name for name in dialect_ops("nd") if name != "nd.constant"), *KEYS)
+FOLDING = (Pattern("fold-constants", _FOLDED, fold_constants),)

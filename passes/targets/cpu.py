@@ -16,6 +16,7 @@ from dlir.passes.kernels.parts import SEPARATOR
 from dlir.passes.kernels.plan import Plan
 from dlir.passes.kernels.roles import Roles, reads_vectors, roles_of
 from dlir.passes.kernels.scan import runs_of, width_of
+from dlir.passes.kernels.scatter import tile_on_cpu
 from dlir.passes.targets.cpu_tiles import FEW_ROWS, LONGEST, SMALL_CONTRACTION, direct_tile, step_cost
 
 #: Elements of a long run of neighbours that make a work item of their own, where there are few runs to share.
@@ -57,6 +58,8 @@ def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
         return ("rows", (ROWS_TOGETHER,)) if plan.after is None and _is_across(plan) else ("row", ())
     if plan.form == "scan":
         return "scan", _totals_together(plan)
+    if plan.form == "scatter":
+        return "scatter", tile_on_cpu(plan)
     if plan.form == "attention":
         return "attention", _attention_tile(plan, vector_bytes or host_vector_bytes())
     if plan.form in ("contraction", "pooled"):

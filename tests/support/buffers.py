@@ -86,18 +86,52 @@ def _outline(ops: list[Operation]) -> None:
 
 
 def run_tensors(function: Func, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The results of a function over tensors, kernels or plain array ops."""
-    values: dict[Value, np.ndarray] = dict(zip(function.body.args, arrays, strict=True))
-    for op in function.body.ops:
-        inputs = [values[value] for value in op.operands]
+    """The results of a function over tensors, kernels or plain array ops, with loops and branches."""
+    values: dict[Value, Any] = dict(zip(function.body.args, arrays, strict=True))
+    return [np.array(array) for array in _run_block(function.body, values, _tensor_step)]
+
+
+def _run_block(block: Block, values: dict[Value, Any], step: Callable[[Operation, dict[Value, Any]], None]) -> list[Any]:
+    """Run a block; what its terminator gives."""
+    for op in block.ops:
         if op.is_terminator:
-            return [np.array(array) for array in inputs]
-        if isinstance(op, KernelRegion):
-            found: Sequence[np.ndarray] = run_body(op, inputs)
+            return [values[value] for value in op.operands]
+        if op.name.startswith("scf."):
+            values.update(zip(op.results, _run_control(op, values, step), strict=True))
         else:
-            found = op.evaluate(inputs)
-        values.update(zip(op.results, found, strict=True))
-    raise AssertionError("no return")
+            step(op, values)
+    raise AssertionError("no terminator")
+
+
+def _run_control(op: Operation, values: dict[Value, Any], step: Any) -> list[Any]:
+    inputs = [values[value] for value in op.operands]
+
+    def run(number: int, arguments: Sequence[Any]) -> list[Any]:
+        block = op.regions[number].block
+        values.update(zip(block.args, arguments, strict=True))
+        return _run_block(block, values, step)
+
+    match op.name:
+        case "scf.for":
+            lower, upper, stride, *carried = inputs
+            for at in range(int(lower), int(upper), int(stride)):
+                carried = run(0, [np.int64(at), *carried])
+            return carried
+        case "scf.if":
+            chosen = 0 if inputs[0] else 1
+            return run(chosen, ()) if op.regions[chosen].blocks else []
+        case "scf.while":
+            goes_on, *handed = run(0, inputs)
+            while goes_on:
+                goes_on, *handed = run(0, run(1, handed))
+            return handed
+    raise AssertionError(f"cannot run {op.name}")
+
+
+def _tensor_step(op: Operation, values: dict[Value, Any]) -> None:
+    inputs = [values[value] for value in op.operands]
+    found: Sequence[Any] = run_body(op, inputs) if isinstance(op, KernelRegion) else op.evaluate(inputs)
+    values.update(zip(op.results, found, strict=True))
 
 
 def run_body(op: KernelRegion, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -125,8 +159,7 @@ def run_buffers(function: Func, arrays: Sequence[np.ndarray], variables: dict[st
             values[arg] = _poisoned(arg.type)
         if "dlir.result" in roles:
             results[roles["dlir.result"].value] = values[arg]
-    for op in function.body.ops:
-        _step(op, values, memory)
+    _run_block(function.body, values, lambda op, known: _step(op, known, memory))
     for name, array in (variables or {}).items():
         assert np.array_equal(memory[name], array), f"variable {name} was overwritten"
     return [results[i] for i in range(len(results))], inputs
@@ -142,8 +175,6 @@ def _step(op: Operation, values: dict[Value, Any], memory: dict[str, np.ndarray]
             values[op.results[0]] = _poisoned(op.results[0].type)
         case "memref.get_global":
             values[op.results[0]] = memory[op.get("name")]
-        case "arith.constant":
-            values[op.results[0]] = op.get("value")
         case "memref.view":
             type = op.results[0].type
             start = values[op.operands[1]]
@@ -165,7 +196,13 @@ def _step(op: Operation, values: dict[Value, Any], memory: dict[str, np.ndarray]
             found = run_body(op, [np.array(values[value]) for value in op.ins])
             for place, array in zip(op.destinations, found, strict=True):
                 values[place][...] = array
-        case "func.return":
-            pass
+        case "memref.load":
+            array, *indices = (values[value] for value in op.operands)
+            values[op.results[0]] = array[tuple(map(int, indices))]
+        case "memref.store":
+            number, array, *indices = (values[value] for value in op.operands)
+            array[tuple(map(int, indices))] = number
+        case name if name.startswith("arith."):
+            values.update(zip(op.results, op.evaluate([values[value] for value in op.operands]), strict=True))
         case _:
             raise AssertionError(f"cannot run {op.name}")

@@ -72,6 +72,7 @@ def slope(function: Callable[..., Sequence[Any]], arrays: Sequence[Any], step: S
 
     None stands for an array that stays.
     """
+
     def at(scale: float) -> list[Any]:
         moved = [a if d is None else a + scale * d for a, d in zip(arrays, step, strict=True)]
         return [np.asarray(found, np.float64) for found in function(*moved)]

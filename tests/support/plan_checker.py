@@ -1,16 +1,18 @@
 """Whether a planned function means what it meant before: every read must see the very writes that it saw.
 
 This is the definition of a right memory plan, and shares nothing with the planner but the IR: no lifetimes, no offsets of
-its own.  Both functions are run on memory that remembers, for each byte, which op wrote it last.
+its own.  Both functions are run on memory that remembers, for each byte, which op wrote it last.  There are no numbers in it, so
+loops run a few times and branches are taken by chance, in both functions alike.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dlir.ir.core import Operation, Value
+from dlir.ir.core import Block, Operation, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.traversal import clone
@@ -19,6 +21,8 @@ from dlir.passes.plan_memory import PlanMemory
 
 Place = tuple[Any, int, int]
 _UNWRITTEN = "unwritten"
+#: A loop runs so often at most.
+_RUNS = 3
 
 
 class WrongPlan(AssertionError):
@@ -62,10 +66,12 @@ class Memory:
 
 
 class _Run:
-    """One function on a memory of writers; `seen` is what each op read."""
+    """One function on a memory of writers; `seen` is what each op read.  `seed` chooses the way through it."""
 
-    def __init__(self, function: Func) -> None:
+    def __init__(self, function: Func, seed: int = 0) -> None:
         self.memory = Memory()
+        self.chance = random.Random(seed)
+        self.allocs = 0
         self.places: dict[Value, Place] = {}
         self.numbers: dict[Value, int] = {}
         self.seen: list[Any] = []
@@ -74,12 +80,44 @@ class _Run:
                 self.places[arg] = (("argument", arg.index), 0, arg.type.nbytes)
                 if "dlir.input" in function.arg_attributes(arg.index):
                     self.memory.write(self.places[arg], ("input", arg.index))
-        for op in function.body.ops:
-            self.step(op)
+        self.block(function.body)
         for arg in function.body.args:
             roles = function.arg_attributes(arg.index)
             if "dlir.result" in roles or ("dlir.input" in roles and "dlir.donated" not in roles):
                 self.seen.append(self.memory.read(self.places[arg]))
+
+    def block(self, block: Block) -> None:
+        for op in block.ops:
+            self.step(op)
+
+    def _loop(self, op: Operation) -> None:
+        if any(isinstance(value.type, MemRefType) for value in op.operands):
+            raise NotPlain("a loop that carries memory")
+        before = op.regions[0].block
+        for _ in range(self._count(op)):
+            self.block(before)
+            if op.name == "scf.while":
+                self.block(op.regions[1].block)
+        if op.name == "scf.while":
+            self.block(before)
+
+    def _count(self, op: Operation) -> int:
+        chosen = self.chance.randint(0, _RUNS)
+        bounds = [self.numbers.get(value) for value in op.operands[:3]] if op.name == "scf.for" else [None]
+        return chosen if None in bounds else min(len(range(*bounds)), _RUNS)
+
+    def _store(self, op: Operation) -> None:
+        _, target, *indices = op.operands
+        root, start, end = self.places[target]
+        known = [self.numbers.get(index) for index in indices]
+        if None not in known:
+            shape, size = target.type.shape, target.type.dtype.bytes
+            number = 0
+            for index, extent in zip(known, shape, strict=True):
+                number = number * extent + index
+            start, end = start + number * size, start + (number + 1) * size
+        self.seen.append("store")
+        self.memory.write((root, start, end), len(self.seen))
 
     def step(self, op: Operation) -> None:
         match op.name:
@@ -88,7 +126,8 @@ class _Run:
             case "memref.alloc" | "memref.get_global":
                 type = op.results[0].type
                 # A global is the same memory each time.
-                root = ("global", op.get("name")) if op.name == "memref.get_global" else ("alloc", op)
+                self.allocs += 1
+                root = ("global", op.get("name")) if op.name == "memref.get_global" else ("alloc", self.allocs)
                 self.places[op.results[0]] = (root, 0, type.nbytes)
             case "memref.view":
                 root, start, _ = self.places[op.operands[0]]
@@ -96,7 +135,19 @@ class _Run:
             case "memref.reinterpret_cast":
                 root, start, _ = self.places[op.operands[0]]
                 self._name(op, root, start + op.get("static_offsets")[0] * op.results[0].type.dtype.bytes)
-            case "memref.dealloc" | "func.return":
+            case "memref.dealloc" | "func.return" | "scf.yield" | "scf.condition":
+                pass
+            case "scf.for" | "scf.while":
+                self._loop(op)
+            case "scf.if":
+                chosen = op.regions[self.chance.randint(0, 1)]
+                if chosen.blocks:
+                    self.block(chosen.block)
+            case "memref.load":
+                self.seen.append(self.memory.read(self.places[op.operands[0]]))
+            case "memref.store":
+                self._store(op)
+            case name if name.startswith("arith."):
                 pass
             case "memref.copy":
                 self._run(op, [op.operands[0]], [op.operands[1]], set())
@@ -142,11 +193,17 @@ def _overlap(one: Place, two: Place) -> bool:
 
 def check_plan(before: Func, after: Func) -> None:
     """WrongPlan if the planned function `after` does not compute what `before` does."""
+    ways = 4 if any(op.name.startswith("scf.") for op in before.walk()) else 1
+    for seed in range(ways):
+        _check_way(before, after, seed)
+
+
+def _check_way(before: Func, after: Func, seed: int) -> None:
     try:
-        wanted = _Run(before)
+        wanted = _Run(before, seed)
     except NotPlain:
         return
-    found = _Run(after)
+    found = _Run(after, seed)
     if len(wanted.seen) != len(found.seen):
         raise WrongPlan("planning has changed the steps")
     for number, (one, two) in enumerate(zip(wanted.seen, found.seen, strict=True)):

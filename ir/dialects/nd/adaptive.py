@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,13 +12,17 @@ from dlir.ir.affine import AffineExpr, AffineMap, dim
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Monoid, Primitive, Space
 from dlir.ir.dialects.nd.checks import need_kind
+from dlir.ir.dialects.nd.composite import narrowed, widened
+from dlir.ir.dialects.nd.gradients import along, first_equal, of_first, spread, static_shape
 from dlir.ir.dialects.nd.guards import clamped_load
+from dlir.ir.dialects.nd.patches import Patches
 from dlir.ir.dialects.nd.pooling import lowest
 from dlir.ir.dialects.nd.reduction import wide_dtype
 from dlir.ir.dialects.nd.samples import pick, random_array, random_dtype
 from dlir.ir.dialects.nd.scalars import narrow, widen
+from dlir.ir.dialects.nd.windows import Windows
 from dlir.ir.op import InferError, Tensor
-from dlir.ir.ops import arith
+from dlir.ir.ops import arith, nd
 from dlir.ir.types import I64
 
 
@@ -47,6 +52,14 @@ class AdaptivePool(Primitive):
     def leading(self) -> int:
         """How many dimensions come before the spatial ones."""
         return self.results[0].rank - len(self["output_size"])
+
+    def tiles(self) -> Patches | None:
+        """The windows as dimensions where they divide the extents, None where they do not."""
+        shape, counts = static_shape(self, self.operands[0]), self["output_size"]
+        if any(extent % count for extent, count in zip(shape[self.leading :], counts)):
+            return None
+        kernel = tuple(extent // count for extent, count in zip(shape[self.leading :], counts))
+        return Patches(shape, Windows.of(kernel, kernel), counts)
 
     def outside(self) -> float | int:
         """What counts for nothing."""
@@ -106,6 +119,21 @@ class AdaptiveMaxPool(AdaptivePool, name="nd.adaptive_max_pool"):
     def outside(self) -> float | int:
         return lowest(self.operands[0].dtype.numpy)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        """To the first of the largest elements of each window, as in PyTorch."""
+        x, tiles = self.operands[0], self.tiles()
+        if tiles is not None:
+            chosen = first_equal(tiles.open(x, 0.0), tiles.spread(self.result), tiles.axes)
+            return tiles.close(nd.select(chosen, tiles.spread(g), 0.0))
+        # The largest of the largest of each line: one axis after the other, and back.
+        stages = [x]
+        for axis in reversed(range(self.leading, x.rank)):
+            stages.append(_largest_along(stages[-1], axis, self.result.shape[axis]))
+        for axis, before, after in zip(range(self.leading, x.rank), stages[-2::-1], stages[:0:-1]):
+            g = _back_along(before, after, g, axis)
+        return g
+
 
 class AdaptiveAvgPool(AdaptivePool, name="nd.adaptive_avg_pool"):
     """The mean of each of `output_size` windows, of floats; f16 and bf16 are summed in f32.
@@ -138,6 +166,46 @@ class AdaptiveAvgPool(AdaptivePool, name="nd.adaptive_avg_pool"):
             exact = arith.sitofp(arith.index_cast(varying, I64), accumulated.type)
             size = exact if fixed == 1 else arith.mulf(exact, size)
         return narrow(arith.divf(accumulated, size), result.dtype)
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        tiles = self.tiles()
+        if tiles is not None:
+            share = nd.div(widened(g), float(math.prod(tiles.windows.kernel)))
+            return tiles.close(tiles.spread(narrowed(share, g)))
+        x, wide = self.operands[0], widened(g)
+        for axis in range(self.leading, x.rank):
+            # A window's share of each element, as a matrix.
+            shares = np.zeros((wide.shape[axis], x.shape[axis]), wide.dtype.numpy)
+            for number, (start, stop) in enumerate(bounds(x.shape[axis], wide.shape[axis])):
+                shares[number, start:stop] = 1 / (stop - start)
+            order = (*(other for other in range(x.rank) if other != axis), axis)
+            lines = nd.transpose(wide, perm=order)
+            found = nd.matmul(nd.reshape(lines, shape=(math.prod(lines.shape[:-1]), lines.shape[-1])), shares)
+            found = nd.reshape(found, shape=(*lines.shape[:-1], x.shape[axis]))
+            wide = nd.transpose(found, perm=tuple(order.index(other) for other in range(x.rank)))
+        return narrowed(wide, x)
+
+
+def _largest_along(x: Value, axis: int, count: int) -> Value:
+    """The largest elements of windows along one axis."""
+    parts = [along(x, axis, start, stop) for start, stop in bounds(x.shape[axis], count)]
+    return nd.concat(*(nd.max(part, axes=(axis,), keepdims=True) for part in parts), axis=axis)
+
+
+def _back_along(x: Value, y: Value, g: Value, axis: int) -> Value:
+    """The gradient of x, of which `y` has the largest elements of windows along one axis, from that of `y`."""
+    found: Value | None = None
+    extent = x.shape[axis]
+    for number, (start, stop) in enumerate(bounds(extent, y.shape[axis])):
+        part = along(x, axis, start, stop)
+        largest, here = (spread(along(value, axis, number, number + 1), part, (axis,)) for value in (y, g))
+        here = nd.select(first_equal(part, largest, (axis,)), here, 0.0)
+        low, high = ([n if other == axis else 0 for other in range(x.rank)] for n in (start, extent - stop))
+        here = nd.pad(here, low=tuple(low), high=tuple(high))
+        found = here if found is None else nd.add(found, here)
+    assert found is not None, "there is at least one window"
+    return found
 
 
 def bounds(extent: int, count: int) -> list[tuple[int, int]]:

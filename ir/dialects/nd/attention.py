@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from dlir.ir.dialects.nd.base import Composite
 from dlir.ir.dialects.nd.checks import fits, need_kind, same_dtype
 from dlir.ir.dialects.nd.composite import narrowed, widened
 from dlir.ir.dialects.nd.creation import indices
+from dlir.ir.dialects.nd.gradients import folded_back, of_each
 from dlir.ir.dialects.nd.operands import broadcast_shape, common_dtype, promote, tensors
 from dlir.ir.dialects.nd.samples import pick, random_array, random_dtype
 from dlir.ir.dialects.nd.unary import float_for
@@ -62,14 +64,30 @@ class Attention(Composite, name="nd.attention"):
     def decompose(
         q: Value, k: Value, v: Value, mask: Value | None = None, *, scale: float | None = None, causal: bool = False
     ) -> Value:
-        scores = nd.matmul(widened(q), widened(k), transpose_b=True)
-        scores = nd.mul(scores, 1 / math.sqrt(q.shape[-1]) if scale is None else scale)
-        if mask is not None:
-            scores = nd.select(mask, scores, -math.inf) if mask.dtype is I1 else nd.add(scores, widened(mask))
-        if causal:
-            query, key = indices(scores, -2), indices(scores, -1)
-            scores = nd.select(nd.less_equal(key, query), scores, -math.inf)
-        return narrowed(nd.matmul(_weights(scores), widened(v)), q)
+        weights = _weights(_scores(q, k, mask, _scale(q, scale), causal))
+        return narrowed(nd.matmul(weights, widened(v)), q)
+
+    @of_each
+    def vjp(self, g: Value, needs: Sequence[bool]) -> list[Value | None]:
+        """Through the weights, which are computed again; a query that sees nothing has no gradient."""
+        q, k, v, mask = self.groups
+        g, scale = widened(g), _scale(q, self["scale"])
+        weights = _weights(_scores(q, k, mask, scale, self["causal"]))
+        found: list[Value | None] = [None] * len(needs)
+        if needs[2]:
+            found[2] = narrowed(folded_back(nd.matmul(weights, g, transpose_a=True), v), v)
+        if needs[0] or needs[1] or any(needs[3:]):
+            # The sum of a row's weights times their cotangents is that of its results times theirs.
+            total = nd.sum(nd.mul(g, widened(self.result)), axes=(-1,), keepdims=True)
+            scores = nd.mul(weights, nd.sub(nd.matmul(g, widened(v), transpose_b=True), total))
+            if needs[0]:
+                found[0] = narrowed(folded_back(nd.mul(nd.matmul(scores, widened(k)), scale), q), q)
+            if needs[1]:
+                sides = nd.mul(nd.matmul(scores, widened(q), transpose_a=True), scale)
+                found[1] = narrowed(folded_back(sides, k), k)
+            if any(needs[3:]):
+                found[3] = narrowed(folded_back(scores, mask), mask)
+        return found
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -84,6 +102,21 @@ class Attention(Composite, name="nd.attention"):
         mask = pick(rng, [None, random_array(rng, shape, I1), random_array(rng, shape, dtype)])
         attributes = {"scale": pick(rng, [None, 0.5]), "causal": bool(rng.integers(2))}
         return [q, k, v, mask], attributes
+
+
+def _scale(q: Value, scale: float | None) -> float:
+    return 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+
+
+def _scores(q: Value, k: Value, mask: Value | None, scale: float, causal: bool) -> Value:
+    """How much each query is to see of each key, before it is made a share."""
+    scores = nd.mul(nd.matmul(widened(q), widened(k), transpose_b=True), scale)
+    if mask is not None:
+        scores = nd.select(mask, scores, -math.inf) if mask.dtype is I1 else nd.add(scores, widened(mask))
+    if causal:
+        query, key = indices(scores, -2), indices(scores, -1)
+        scores = nd.select(nd.less_equal(key, query), scores, -math.inf)
+    return scores
 
 
 def _weights(scores: Value) -> Value:

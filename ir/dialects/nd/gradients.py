@@ -81,23 +81,30 @@ def along(value: Value, axis: int, start: int, stop: int = END, step: int = 1) -
 
 def spread(value: Value, like: Value, axes: Sequence[int]) -> Value:
     """`value`, of the shape that a reduction of `like` over `axes` has, with or without these, repeated along them."""
-    if value.rank < like.rank and tuple(axes) != tuple(range(len(axes))):
+    if None not in [like.shape[axis] for axis in axes]:
+        return repeated(value, like.shape, axes)
+    if value.rank < like.rank:
         kept = tuple(1 if axis in axes else extent for axis, extent in enumerate(like.shape))
+        value = repeated(value, kept, axes)
+    return nd.broadcast_to(value, like, shape=extents(like))
+
+
+def repeated(value: Value, shape: Shape, axes: Sequence[int]) -> Value:
+    """`value`, of the shape that is left of `shape` without `axes`, or with 1 there, repeated along them.
+
+    What is known only at run time are dimensions of `value`.
+    """
+    if value.rank < len(shape) and tuple(axes) != tuple(range(len(axes))):
+        kept = tuple(1 if axis in axes else extent for axis, extent in enumerate(shape))
         if kept.count(None) > 1:
-            # No reshape can say which is which: the new dimensions come first, and are then moved.
-            order = [*axes, *(axis for axis in range(like.rank) if axis not in axes)]
-            if any(like.shape[axis] is None for axis in axes):
-                like = nd.transpose(like, perm=tuple(order))
-                value = nd.broadcast_to(value, like, shape=extents(like))
-            else:
-                new = tuple(like.shape[axis] for axis in axes)
-                value = nd.broadcast_to(value, shape=(*new, *extents(value)))
-            return nd.transpose(value, perm=tuple(order.index(axis) for axis in range(like.rank)))
+            # No reshape can tell them apart: the new dimensions come first, and are then moved.
+            order = [*axes, *(axis for axis in range(len(shape)) if axis not in axes)]
+            value = nd.broadcast_to(value, shape=tuple(-1 if shape[axis] is None else shape[axis] for axis in order))
+            return nd.transpose(value, perm=tuple(order.index(axis) for axis in range(len(shape))))
         value = shaped(value, kept)
-    if value.shape == like.shape and None not in value.shape:
+    if value.shape == shape:
         return value
-    shape = extents(like)
-    return nd.broadcast_to(value, like if any(like.shape[axis] is None for axis in axes) else None, shape=shape)
+    return nd.broadcast_to(value, shape=tuple(-1 if extent is None else extent for extent in shape))
 
 
 def folded_back(g: Value, x: Value) -> Value:

@@ -11,7 +11,7 @@ from dlir.ir.affine import AffineExpr, AffineMap, dim
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Primitive, Space
 from dlir.ir.dialects.nd.checks import kind_of, need_kind, normalize_axis, same_dtype
-from dlir.ir.dialects.nd.gradients import END, along, of_each, of_first, unknown_shape
+from dlir.ir.dialects.nd.gradients import END, along, of_each, of_first, shaped, unknown_shape
 from dlir.ir.dialects.nd.guards import clamped_load, guarded_load
 from dlir.ir.dialects.nd.operands import promote
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
@@ -100,12 +100,12 @@ class Concat(Primitive, name="nd.concat"):
             if not needs[number] or len(sizes) == 1:
                 found.append(g if needs[number] else None)
             elif None not in before:
-                stop = -sum(after) if here is None else sum(before) + here
-                found.append(along(g, axis, sum(before), stop or END))
+                stop = (-sum(after) or END) if here is None else sum(before) + here
+                found.append(shaped(along(g, axis, sum(before), stop), operand.shape))
             elif None in after or here is None:
                 raise unknown_shape(self, operand)
             else:
-                found.append(along(g, axis, -sum(after) - here, -sum(after) or END))
+                found.append(shaped(along(g, axis, -sum(after) - here, -sum(after) or END), operand.shape))
         return found
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.checks import need_kind, need_shape, normalize_axes, normalize_axis, same_dtype
 from dlir.ir.dialects.nd.composite import FloatComposite, aligned, narrowed, widened
+from dlir.ir.dialects.nd.gradients import of_each, of_first
 from dlir.ir.dialects.nd.reduction import refuse_empty
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
 from dlir.ir.op import InferError, Tensor
@@ -29,6 +31,12 @@ class Softmax(FloatComposite, name="nd.softmax"):
         wide = widened(x)
         powers = nd.exp(nd.sub(wide, nd.max(wide, axes=(axis,), keepdims=True)))
         return narrowed(nd.div(powers, nd.sum(powers, axes=(axis,), keepdims=True)), x)
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        y, wide = widened(self.result), widened(g)
+        mean = nd.sum(nd.mul(wide, y), axes=(self["axis"],), keepdims=True)
+        return narrowed(nd.mul(y, nd.sub(wide, mean)), g)
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -51,6 +59,12 @@ class LogSoftmax(FloatComposite, name="nd.log_softmax"):
         wide = widened(x)
         below = nd.sub(wide, nd.max(wide, axes=(axis,), keepdims=True))
         return narrowed(nd.sub(below, nd.log(nd.sum(nd.exp(below), axes=(axis,), keepdims=True))), x)
+
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        wide = widened(g)
+        total = nd.sum(wide, axes=(self["axis"],), keepdims=True)
+        return narrowed(nd.sub(wide, nd.mul(nd.exp(widened(self.result)), total)), g)
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -88,13 +102,32 @@ class LayerNorm(FloatComposite, name="nd.layer_norm"):
     ) -> Value:
         wide, axes = widened(x), normalize_axes(axes, x.rank)
         centred = nd.sub(wide, nd.mean(wide, axes=axes, keepdims=True))
-        variance = nd.mean(nd.mul(centred, centred), axes=axes, keepdims=True)
-        result = nd.div(centred, nd.sqrt(nd.add(variance, epsilon)))
+        result = nd.div(centred, _deviation(centred, axes, epsilon))
         if scale is not None:
             result = nd.mul(result, aligned(widened(scale), x.rank, axes))
         if bias is not None:
             result = nd.add(result, aligned(widened(bias), x.rank, axes))
         return narrowed(result, x)
+
+    @of_each
+    def vjp(self, g: Value, needs: Sequence[bool]) -> list[Value | None]:
+        x, scale, bias = self.groups
+        g, wide, axes = widened(g), widened(x), normalize_axes(self["axes"], x.rank)
+        found: list[Value | None] = [None]
+        if any(needs[: 2 if scale is not None else 1]):
+            centred = nd.sub(wide, nd.mean(wide, axes=axes, keepdims=True))
+            deviation = _deviation(centred, axes, self["epsilon"])
+            normal = nd.div(centred, deviation)
+        if needs[0]:
+            weighted = _weighted(g, scale, axes)
+            along = nd.mul(normal, nd.mean(nd.mul(weighted, normal), axes=axes, keepdims=True))
+            level = nd.mean(weighted, axes=axes, keepdims=True)
+            found[0] = narrowed(nd.div(nd.sub(nd.sub(weighted, level), along), deviation), x)
+        if scale is not None:
+            found.append(_summed(nd.mul(g, normal), scale, axes) if needs[1] else None)
+        if bias is not None:
+            found.append(_summed(g, bias, axes) if needs[-1] else None)
+        return found
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -125,16 +158,46 @@ class RmsNorm(FloatComposite, name="nd.rms_norm"):
         x: Value, scale: Value | None = None, *, axes: tuple[int, ...] = (-1,), epsilon: float = 1e-5
     ) -> Value:
         wide, axes = widened(x), normalize_axes(axes, x.rank)
-        square = nd.mean(nd.mul(wide, wide), axes=axes, keepdims=True)
-        result = nd.div(wide, nd.sqrt(nd.add(square, epsilon)))
+        result = nd.div(wide, _deviation(wide, axes, epsilon))
         if scale is not None:
             result = nd.mul(result, aligned(widened(scale), x.rank, axes))
         return narrowed(result, x)
+
+    @of_each
+    def vjp(self, g: Value, needs: Sequence[bool]) -> list[Value | None]:
+        x, scale = self.groups
+        g, wide, axes = widened(g), widened(x), normalize_axes(self["axes"], x.rank)
+        deviation = _deviation(wide, axes, self["epsilon"])
+        normal = nd.div(wide, deviation)
+        found: list[Value | None] = [None]
+        if needs[0]:
+            weighted = _weighted(g, scale, axes)
+            along = nd.mul(normal, nd.mean(nd.mul(weighted, normal), axes=axes, keepdims=True))
+            found[0] = narrowed(nd.div(nd.sub(weighted, along), deviation), x)
+        if scale is not None:
+            found.append(_summed(nd.mul(g, normal), scale, axes) if needs[1] else None)
+        return found
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         (x, scale, _), attributes = LayerNorm.sample(rng)
         return [x, scale], attributes
+
+
+def _deviation(x: Value, axes: tuple[int, ...], epsilon: float) -> Value:
+    """The root of the mean square along `axes`, which stay with extent 1, and epsilon."""
+    return nd.sqrt(nd.add(nd.mean(nd.mul(x, x), axes=axes, keepdims=True), epsilon))
+
+
+def _weighted(g: Value, scale: Value | None, axes: tuple[int, ...]) -> Value:
+    """The cotangent of what was scaled, from that of the scaled."""
+    return g if scale is None else nd.mul(g, aligned(widened(scale), g.rank, axes))
+
+
+def _summed(g: Value, weights: Value, axes: tuple[int, ...]) -> Value:
+    """The cotangent of `weights`, which lie along `axes`, from that of each element."""
+    others = tuple(axis for axis in range(g.rank) if axis not in axes)
+    return narrowed(nd.sum(g, axes=others) if others else g, weights)
 
 
 def _need_weights(x: Tensor, axes: tuple[int, ...], **weights: Tensor | None) -> None:

@@ -12,12 +12,15 @@ from dlir.ir.affine import AffineExpr, AffineMap, dim
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Monoid, Primitive, Space
 from dlir.ir.dialects.nd.checks import need_kind
+from dlir.ir.dialects.nd.composite import narrowed, widened
+from dlir.ir.dialects.nd.gradients import first_equal, of_first, unknown_shape
 from dlir.ir.dialects.nd.guards import guarded_load
+from dlir.ir.dialects.nd.patches import Patches
 from dlir.ir.dialects.nd.samples import random_array, random_dtype
-from dlir.ir.dialects.nd.scalars import narrow, widen
+from dlir.ir.dialects.nd.scalars import accumulator, narrow, widen
 from dlir.ir.dialects.nd.windows import Windows
 from dlir.ir.op import InferError, Tensor
-from dlir.ir.ops import arith
+from dlir.ir.ops import arith, nd
 from dlir.ir.types import I64, INDEX
 
 
@@ -39,6 +42,14 @@ class Pool(Primitive):
     def outside(self) -> float | int:
         """What is read outside of the input."""
         return 0
+
+    def patches(self) -> Patches:
+        """The windows as dimensions; DlirError if the spatial ones are not known."""
+        x, windows = self.operands[0], self.windows()
+        leading = x.rank - len(windows.kernel)
+        if None in x.shape[leading:]:
+            raise unknown_shape(self, x)
+        return Patches(x.shape, windows, self.result.shape[leading:])
 
     def space(self) -> Space:
         windows, x, result = self.windows(), self.operands[0], self.results[0].shape
@@ -122,6 +133,15 @@ class MaxPool(Pool, name="nd.max_pool"):
     def outside(self) -> float | int:
         return lowest(self.operands[0].dtype.numpy)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        """To the first of the largest elements of each window, as in PyTorch and JAX."""
+        patches = self.patches()
+        # NaN is equal to nothing.
+        found = patches.open(self.operands[0], math.nan)
+        chosen = first_equal(found, patches.spread(self.result), patches.axes)
+        return patches.close(nd.select(chosen, patches.spread(g), 0.0))
+
 
 class AvgPool(Pool, name="nd.avg_pool"):
     """The mean of each window, of floats.
@@ -160,10 +180,8 @@ class AvgPool(Pool, name="nd.avg_pool"):
         total = np.sum(windows.view(wide, 0.0), tuple(range(-len(kernel), 0)))
         counts = np.ones((), wide.dtype)
         for axis, extent in enumerate(x.shape[x.ndim - len(kernel) :]):
-            starts = np.arange(total.shape[total.ndim - len(kernel) + axis]) * windows.stride[axis] - windows.low[axis]
-            first, last = _counted(windows, axis, extent, count_include_pad)
-            ends = np.minimum(starts + kernel[axis], last)
-            counts = np.multiply.outer(counts, (ends - np.maximum(starts, first)).astype(wide.dtype))
+            lengths = _lengths(windows, axis, extent, total.shape[total.ndim - len(kernel) + axis], count_include_pad)
+            counts = np.multiply.outer(counts, lengths.astype(wide.dtype))
         return (total / counts).astype(x.dtype)
 
     def finish(self, ctx: ElementContext, accumulated: Value, index: Sequence[AffineExpr]) -> Value:
@@ -188,6 +206,18 @@ class AvgPool(Pool, name="nd.avg_pool"):
             count = exact if fixed == 1 else arith.mulf(exact, count)
         return narrow(arith.divf(accumulated, count), result.dtype)
 
+    @of_first
+    def vjp(self, g: Value) -> Value:
+        windows, patches = self.windows(), self.patches()
+        counts = np.ones((), accumulator(g.dtype).numpy)
+        for axis, extent in enumerate(patches.shape[patches.leading :]):
+            assert extent is not None
+            lengths = _lengths(windows, axis, extent, patches.counts[axis], self["count_include_pad"])
+            counts = np.multiply.outer(counts, lengths.astype(counts.dtype))
+        same = counts.size == 0 or (counts == counts.flat[0]).all()
+        share = nd.div(widened(g), float(counts.flat[0]) if same and counts.size else counts)
+        return patches.close(patches.spread(narrowed(share, g)))
+
     @classmethod
     def sample(cls, rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         arrays, attributes = super().sample(rng)
@@ -197,6 +227,13 @@ class AvgPool(Pool, name="nd.avg_pool"):
 def _counted(windows: Windows, axis: int, extent: int, with_padding: bool) -> tuple[int, int]:
     """The range of positions in a dimension that count as elements."""
     return (-windows.low[axis], extent + windows.high[axis]) if with_padding else (0, extent)
+
+
+def _lengths(windows: Windows, axis: int, extent: int, count: int, with_padding: bool) -> np.ndarray:
+    """How many elements count in each of `count` windows over a dimension."""
+    starts = np.arange(count) * windows.stride[axis] - windows.low[axis]
+    first, last = _counted(windows, axis, extent, with_padding)
+    return np.minimum(starts + windows.kernel[axis], last) - np.maximum(starts, first)
 
 
 def lowest(dtype: np.dtype) -> float | int:

@@ -159,7 +159,8 @@ class Mean(Reduction, name="nd.mean"):
         x, axes = self.operands[0], self.axes
         counted = [x.shape[axis] for axis in axes]
         if None in counted:
-            count = nd.sum(nd.broadcast_to(constant(1.0, accumulator(x.dtype)), x, shape=extents(x)), axes=axes, keepdims=self["keepdims"])
+            ones = nd.broadcast_to(constant(1.0, accumulator(x.dtype)), x, shape=extents(x))
+            count = nd.sum(ones, axes=axes, keepdims=self["keepdims"])
             share = nd.div(widened(g), count)
         else:
             # Of nothing there is nothing to share.

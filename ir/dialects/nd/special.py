@@ -107,8 +107,9 @@ class ErfInv(FloatComposite, name="nd.erf_inv"):
         wide = widened(x)
         w = nd.neg(nd.log1p(nd.neg(nd.mul(wide, wide))))
         found = nd.mul(_polynomial(w, _F64 if wide.dtype is F64 else _F32), wide)
-        is_end = nd.equal(nd.abs(wide), 1.0)
-        return narrowed(nd.select(is_end, nd.mul(wide, libm.inf), found), x)
+        for end, limit in ((1.0, libm.inf), (-1.0, -libm.inf)):
+            found = nd.select(nd.equal(wide, end), limit, found)
+        return narrowed(found, x)
 
     def vjp(self, cotangents: Sequence[Value | None], needs: Sequence[bool]) -> Sequence[Value | None]:
         (y,) = self.results
@@ -135,7 +136,8 @@ def _polynomial(w: Value, parts: Sequence[tuple[Any, ...]]) -> Value:
             found = nd.select(condition, value, found)
         return found
 
-    root = nd.sqrt(w)
+    # No root is asked for in the first part, and where there is none, it has no slope that is infinite.
+    root = nd.sqrt(nd.maximum(w, parts[0][0]))
     at = choose([nd.sub(root if is_root else w, middle) for _, is_root, middle, _ in parts])
     rows = [(0.0,) * (length - len(row)) + row for *_, row in parts]
     total = None

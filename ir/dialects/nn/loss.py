@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from dlir.ir.dialects.nd.composite import narrowed, widened
 from dlir.ir.dialects.nd.reduction import refuse_empty
 from dlir.ir.dialects.nd.samples import pick, random_array, random_dtype, random_shape
 from dlir.ir.dialects.nn.base import Layer, need_floats
+from dlir.ir.dialects.nn.normalization import element_count
 from dlir.ir.op import InferError, Tensor
 from dlir.ir.ops import nd
 from dlir.ir.types import I32, I64, is_float
@@ -89,6 +91,47 @@ class CrossEntropy(Layer, name="nn.cross_entropy"):
             return narrowed(_reduced(loss, reduction), logits)
         return narrowed(nd.div(nd.sum(loss), nd.sum(nd.cast(is_counted, dtype=loss.dtype))), logits)
 
+    def vjp(self, cotangents: Sequence[Value | None], needs: Sequence[bool]) -> list[Value | None]:
+        """softmax less what was wanted of it, times the weight of each loss; labels that do not count have none."""
+        (g,) = cotangents
+        assert g is not None
+        logits, labels = self.operands
+        axis, wide = self["axis"], widened(logits)
+        if is_float(labels.dtype):
+            weight = self._weight(g, wide, None)
+            wanted = widened(labels)
+            share = nd.mul(nd.softmax(wide, axis=axis), nd.sum(wanted, axes=(axis,), keepdims=True))
+            of_labels = nd.neg(nd.mul(nd.log_softmax(wide, axis=axis), weight)) if needs[1] else None
+            return [
+                narrowed(nd.mul(nd.sub(share, wanted), weight), logits) if needs[0] else None,
+                None if of_labels is None else narrowed(of_labels, labels),
+            ]
+        index, label = _comparable(wide, labels, axis)
+        is_label = nd.equal(index, label)
+        weight = self._weight(g, wide, _is_class(is_label, label, axis))
+        softmax = nd.softmax(wide, axis=axis)
+        return [narrowed(nd.mul(nd.select(is_label, nd.sub(softmax, 1.0), softmax), weight), logits), None]
+
+    def _weight(self, g: Value, wide: Value, is_class: Value | None) -> Value:
+        """How much the loss of each row of logits counts, with extent 1 along the axis; 0 unless `is_class`."""
+        axis, labels = self["axis"], self.operands[1]
+        g = widened(g)
+        kept = tuple(
+            1 if n == axis % wide.rank else -1 if extent is None else extent for n, extent in enumerate(wide.shape)
+        )
+        if self["reduction"] == "none":
+            g = nd.reshape(g, shape=kept)
+        if self["ignore_index"] is None:
+            if self["reduction"] == "mean":
+                g = nd.div(g, _rows(wide, axis))
+            return g if is_class is None else nd.select(is_class, g, 0.0)
+        assert is_class is not None
+        is_counted = nd.reshape(nd.not_equal(nd.cast(labels, dtype=I64), self["ignore_index"]), shape=kept)
+        if self["reduction"] == "mean":
+            # With no label that counts the loss is NaN, but it stays so whatever the logits are.
+            g = nd.div(g, nd.maximum(nd.sum(nd.cast(is_counted, dtype=g.dtype)), 1.0))
+        return nd.select(nd.logical_and(is_class, is_counted), g, 0.0)
+
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         shape = pick(rng, [(2, 3), (1, 4), (5, 1), (0, 3), (2, 3, 2), (2, 4, 1, 2), (3, 10)])
@@ -118,11 +161,27 @@ class MseLoss(Layer, name="nn.mse_loss"):
         difference = nd.sub(widened(x), widened(target))
         return narrowed(_reduced(nd.mul(difference, difference), reduction), x)
 
+    def vjp(self, cotangents: Sequence[Value | None], needs: Sequence[bool]) -> list[Value | None]:
+        (g,) = cotangents
+        assert g is not None
+        x, target = map(widened, self.operands)
+        double = nd.mul(widened(g), 2.0)
+        if self["reduction"] == "mean":
+            double = nd.div(double, element_count(x, tuple(range(x.rank))))
+        slope = narrowed(nd.mul(nd.sub(x, target), double), self.operands[0])
+        return [slope, nd.neg(slope) if needs[1] else None]
+
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         shape, dtype = random_shape(rng), random_dtype(rng, "f")
         arrays = [random_array(rng, shape, dtype) for _ in range(2)]
         return arrays, {"reduction": pick(rng, ["mean", "sum", "none"])}
+
+
+def _rows(logits: Value, axis: int) -> Value | float:
+    """How many losses there are: one for each row along `axis`."""
+    axis = normalize_axis(axis, logits.rank)
+    return element_count(logits, tuple(other for other in range(logits.rank) if other != axis))
 
 
 def _reduced(loss: Value, reduction: Reduction) -> Value:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.checks import need_shape, normalize_axis
 from dlir.ir.dialects.nd.composite import narrowed, widened
+from dlir.ir.dialects.nd.gradients import spread
 from dlir.ir.dialects.nd.samples import pick, random_array, random_dtype
 from dlir.ir.dialects.nn.base import Layer, need_floats, need_vector
 from dlir.ir.op import InferError, Tensor
@@ -79,7 +82,7 @@ class BatchNormTrain(Layer, name="nn.batch_norm_train"):
         batch_mean = nd.mean(wide, axes=axes)
         centred = nd.sub(wide, per_channel(batch_mean, x))
         square = nd.sum(nd.mul(centred, centred), axes=axes)
-        count = _count(wide, axes)
+        count = element_count(wide, axes)
         batch_var = nd.div(square, count)
         y = normalized(wide, widened(gamma), widened(beta), batch_mean, batch_var, epsilon)
         sample_var = nd.div(square, nd.sub(count, 1.0) if isinstance(count, Value) else count - 1.0)
@@ -88,6 +91,35 @@ class BatchNormTrain(Layer, name="nn.batch_norm_train"):
             for old, new in ((mean, batch_mean), (var, sample_var))
         ]
         return narrowed(y, x), moved[0], moved[1]
+
+    def vjp(self, cotangents: Sequence[Value | None], needs: Sequence[bool]) -> list[Value | None]:
+        """Two sums over the batch, of g and of g times the deviation, give all gradients (Ioffe and Szegedy, 2015)."""
+        x, gamma, beta, mean, var = self.operands
+        g, g_mean, g_var = (None if g is None else widened(g) for g in cotangents)
+        wide, axes, momentum = widened(x), (0, *range(2, x.rank)), self["momentum"]
+        centred = nd.sub(wide, per_channel(nd.mean(wide, axes=axes), x))
+        count = element_count(wide, axes)
+        parts: list[Value] = []
+        found: list[Value | None] = [None] * 5
+        if g is not None:
+            batch_var = nd.div(nd.sum(nd.mul(centred, centred), axes=axes), count)
+            deviation = nd.sqrt(nd.add(batch_var, self["epsilon"]))
+            total, slant = nd.sum(g, axes=axes), nd.sum(nd.mul(g, centred), axes=axes)
+            found[1] = narrowed(nd.div(slant, deviation), gamma)
+            found[2] = narrowed(total, beta)
+            level = nd.div(total, count)
+            tilt = nd.div(nd.div(slant, count), nd.mul(deviation, deviation))
+            rest = nd.sub(nd.sub(g, per_channel(level, x)), nd.mul(centred, per_channel(tilt, x)))
+            parts.append(nd.mul(rest, per_channel(nd.div(widened(gamma), deviation), x)))
+        if g_mean is not None:
+            found[3] = narrowed(nd.mul(g_mean, 1.0 - momentum), mean)
+            parts.append(spread(nd.div(nd.mul(g_mean, momentum), count), wide, axes))
+        if g_var is not None:
+            found[4] = narrowed(nd.mul(g_var, 1.0 - momentum), var)
+            others = nd.sub(count, 1.0) if isinstance(count, Value) else count - 1.0
+            parts.append(nd.mul(centred, per_channel(nd.div(nd.mul(g_var, 2.0 * momentum), others), x)))
+        found[0] = narrowed(functools.reduce(nd.add, parts), x)
+        return found
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -233,7 +265,7 @@ def normalized(x: Value, gamma: Value, beta: Value, mean: Value, var: Value, eps
     return nd.add(nd.mul(nd.sub(x, mean), scale), beta)
 
 
-def _count(x: Value, axes: tuple[int, ...]) -> Value | float:
+def element_count(x: Value, axes: tuple[int, ...]) -> Value | float:
     """How many elements a reduction of x over `axes` combines; a sum of ones where that is known at run time only."""
     extents = [x.shape[axis] for axis in axes]
     if None not in extents:

@@ -47,7 +47,7 @@ def _has_gpu():
 
 def _every_order(module, entry, weights):
     """An executable for cuda-sim that runs each call in three orders of threads, and gives the results of all."""
-    runs = [simulated.load(module, entry, weights, order, seed=5) for order in ORDERS]
+    runs = [simulated.load(module, entry, weights, order=order, seed=5) for order in ORDERS]
     return lambda *arrays: [run(*arrays) for run in runs]
 
 
@@ -103,4 +103,4 @@ def mapped():
 @pytest.fixture
 def load_sim(needs_sim):
     """``load_sim(module, order)``: an executable of `main` for cuda-sim."""
-    return lambda module, order="forward": simulated.load(module, "main", None, order)
+    return lambda module, order="forward": simulated.load(module, "main", None, order=order)

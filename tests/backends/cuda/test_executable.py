@@ -230,6 +230,7 @@ class FakeDevice:
     """``cupy.cuda.Device``."""
 
     compute_capability = "90"
+    id = 0
 
     def __enter__(self):
         return self

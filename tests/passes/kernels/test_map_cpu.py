@@ -44,10 +44,10 @@ def test_chunks_cover_every_item_once(tools, rows, threads):
     tools.check(module, [x], f"{BEFORE},map{{threshold=1 threads={threads}}}")
 
 
-def test_sums_may_be_reassociated_and_nothing_else(tools):
+def test_sums_may_be_reassociated_and_maxima_give_either_zero(tools):
     module = lowered(tools, "")
     flags = {op.name: str(op.attributes["fastmath"]) for op in module.walk() if "fastmath" in op.attributes}
-    assert flags == {"arith.addf": "#arith.fastmath<reassoc>"}
+    assert flags == {"arith.addf": "#arith.fastmath<reassoc>", "arith.maximumf": "#arith.fastmath<nsz>"}
 
 
 def test_scratch_is_allocated_once(tools):
