@@ -35,6 +35,8 @@ _TEMPORARY_PREFIX = ".new-"
 _ABANDONED_SECONDS = 3600
 
 _logger = logging.getLogger("dlir.cache")
+#: Directories that do not work, of which that was said.
+_warned: set[Path | None] = set()
 
 
 def default_directory() -> Path | None:
@@ -58,7 +60,6 @@ class ArtifactCache:
         self.directory = base / kind if base else None
         self.max_bytes = max_bytes
         self._usable: bool | None = None
-        self._warned = False
 
     def get(self, key: Sequence[str | bytes]) -> bytes | None:
         """The payload stored under exactly these parts, or None."""
@@ -116,9 +117,9 @@ class ArtifactCache:
         return not reason
 
     def _warn(self, message: str) -> None:
-        """Say once that the cache does not work; later errors would have the same cause."""
-        if not self._warned:
-            self._warned = True
+        """Say once in this process that the cache does not work; later errors would have the same cause."""
+        if self.directory not in _warned:
+            _warned.add(self.directory)
             _logger.warning("compiled code is not cached: %s", message)
 
     def _make_room(self, incoming: int) -> None:

@@ -46,6 +46,7 @@ class Program:
     lower: Callable[[], Module] | None = field(default=None, repr=False)
     #: What is known of a program without its lowered module.
     facts: Compiled | None = field(default=None, repr=False)
+    level: str = "O2"
 
     def __call__(self, *arrays: Any, out: Sequence[np.ndarray] | None = None) -> tuple[np.ndarray, ...]:
         return self.executable(*arrays, out=out)
@@ -133,7 +134,7 @@ def compile_module(
         executable = _loaded(chosen, found.module, entry, weights, store, found.codes)
         seconds = {"cache": time.perf_counter() - start}
         lower = partial(_lower_again, module, chosen.target, level, is_shared)
-        return Program(module, function.symbol, chosen, executable, seconds, found.stats, store, lower, found)
+        return Program(module, function.symbol, chosen, executable, seconds, found.stats, store, lower, found, level)
     manager = _manager_for(module, chosen.target, level, after)
     lowered = _lower(module, manager, is_shared)
     middle = time.perf_counter()
@@ -144,7 +145,7 @@ def compile_module(
     if key is not None and codes is not None:
         keep_program(key, describe(module, lowered, entry, codes, stats))
     seconds = {"passes": middle - start, "code": time.perf_counter() - middle}
-    program = Program(module, function.symbol, chosen, executable, seconds, stats, store, level)
+    program = Program(module, function.symbol, chosen, executable, seconds, stats, store, level=level)
     program.lowered = lowered
     return program
 

@@ -8,7 +8,7 @@ from dlir.ir.core import Block, Operation
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.decompose import Decomposed
 from dlir.ir.dialects.func import Func
-from dlir.ir.dialects.kernel import FUSE, KernelRegion
+from dlir.ir.dialects.kernel import FUSE, RECOMPUTE, KernelRegion
 from dlir.ir.effects import is_removable
 from dlir.ir.state import sink_writes
 from dlir.passes.kernels.cluster import Clustering, Suits
@@ -92,9 +92,10 @@ def _expand_unless_kernel(op: Operation, suits: Suits) -> int:
         here = waiting.pop()
         if isinstance(here, Decomposed) and not _is_one_kernel(here, suits):
             made = expand(here)
-            if FUSE in here.attributes:
-                for new in made:
-                    new.attributes.setdefault(FUSE, here.attributes[FUSE])
+            for name in (FUSE, RECOMPUTE):
+                if name in here.attributes:
+                    for new in made:
+                        new.attributes.setdefault(name, here.attributes[name])
             waiting += reversed(made)
             count += 1
     return count

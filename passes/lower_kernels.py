@@ -117,7 +117,9 @@ class _Lowering:
             plan = plan_kernel(values, lambda op: True)
         except Unfit as reason:
             raise DlirError(f"this region cannot be one kernel: {reason}", region.location) from None
-        kernel = Kernel(plan, values, list(args[len(region.ins) :]), emitter, region["tile"] or ())
+        pairs = region.attributes["dlir.inplace"].value if "dlir.inplace" in region.attributes else ()
+        inplace = {body.args[operand]: args[target] for operand, target in zip(pairs[::2], pairs[1::2])}
+        kernel = Kernel(plan, values, list(args[len(region.ins) :]), emitter, region["tile"] or (), inplace)
         try:
             schedule_for(region["schedule"], kernel).emit(kernel)
         except Unfit as reason:

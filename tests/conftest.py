@@ -31,6 +31,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     patch = pytest.MonkeyPatch()
     patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     patch.setenv("NO_COLOR", "1")
+    # Passes run in every test that compiles; those of the cache turn it on.
+    patch.setenv("DLIR_PROGRAM_CACHE", "off")
     yield
     patch.undo()
 

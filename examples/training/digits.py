@@ -1,12 +1,13 @@
 """Train a perceptron on scikit-learn's 1,797 handwritten digits (8x8): some seconds.
 
-    python examples/training/digits.py [--epochs 40] [--plot loss.svg] [--save digits.safetensors]
+python examples/training/digits.py [--epochs 40] [--plot loss.svg] [--save digits.safetensors]
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ BATCH = 64
 
 def classifier(x: Node, widths: tuple[int, ...] = (64, 128, 64, 10)) -> Node:
     """Logits [n, 10] of images [n, 64]: dense layers with ReLU between them."""
-    for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+    for number, (inputs, outputs) in enumerate(pairwise(widths), start=1):
         w = Parameter(f"w{number}", he_normal(number, (inputs, outputs)))
         b = Parameter(f"b{number}", np.zeros(outputs, np.float32))
         x = nn.dense(x, w, b, activation="none" if outputs == widths[-1] else "relu")

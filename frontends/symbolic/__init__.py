@@ -21,6 +21,7 @@ from dlir.frontends.symbolic.function import Function, Spec, compile
 from dlir.frontends.symbolic.gradient import grad, jvp
 from dlir.frontends.symbolic.node import Constant, Node, Ops, Variable, nd, nn, sorted_nodes
 from dlir.frontends.symbolic.parameter import Parameter
+from dlir.frontends.symbolic.saving import load, load_function, save
 
 __all__ = [
     "Constant",
@@ -33,7 +34,10 @@ __all__ = [
     "compile",
     "grad",
     "jvp",
+    "load",
+    "load_function",
     "nd",
     "nn",
+    "save",
     "sorted_nodes",
 ]

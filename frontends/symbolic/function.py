@@ -17,6 +17,7 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.types import TensorType, dtype_from_numpy
 from dlir.passes.pipelines import PIPELINES
+from dlir.textir.checkpoint import save_checkpoint
 
 
 def compile(
@@ -114,6 +115,17 @@ class Function:
     def explain(self) -> str:
         """Why it was compiled each time: which argument's shape or dtype was new."""
         return self._programs.explain(self.__name__)
+
+    def save(self, path: Any) -> None:
+        """Write the graph, its updates and the values of all parameters to one file, in one step, for `load_function`."""
+        from dlir.frontends.symbolic.saving import save_graph
+
+        save_graph(path, self.graph, self._single)
+
+    def export(self, path: Any, /, *positional: Any, **arrays: Any) -> None:
+        """Write the module for arguments like these, with the values of all parameters, for ``dlir-run`` and ``dlir-opt``."""
+        values = ParameterStore.joined(self.parameters).snapshot()
+        save_checkpoint(path, self.module(*positional, **arrays), values)
 
     def position_of(self, node: Node) -> int:
         """Where output `node` stands among the results; DlirError for one that was not asked for when compiling."""

@@ -50,17 +50,21 @@ class Graph:
         """All nodes that must be computed."""
         return [*self.outputs, *(value for _, value in self.updates)]
 
+    def variable(self, name: str) -> StateVariable:
+        """The state variable of a parameter."""
+        parameter = self.parameters[name]
+        type = parameter.type
+        init = DenseResourceAttr(name, type)
+        found: StateVariable = StateVariable.create(
+            sym_name=Symbol(name), init=init, mutable=True, type=type, location=parameter.location
+        )
+        return found
+
     def module(self, types: Mapping[str, TensorType]) -> Module:
         """The graph as a module with one function ``@main``, whose arguments are `types` in order."""
         module = Module.empty()
-        for name, parameter in self.parameters.items():
-            type = parameter.type
-            init = DenseResourceAttr(name, type)
-            module.body.append(
-                StateVariable.create(
-                    sym_name=Symbol(name), init=init, mutable=True, type=type, location=parameter.location
-                )
-            )
+        for name in self.parameters:
+            module.body.append(self.variable(name))
         function = Func.make("main", types.values(), names=types)
         function.set_arg_attributes([{"dlir.donated": UNIT} if name in self.donate else {} for name in types])
         module.body.append(function)

@@ -13,6 +13,9 @@ from dlir.ir.types import MemRefType, ShapedType, TensorType
 
 #: The attribute of an op that says which kernel it is to be in: "none" for one of its own, or the name of a group.
 FUSE = "dlir.fuse"
+#: The unit attribute of an op that computes again, next to its use, what another op has computed: neither `cse` nor fusion
+#: makes one of the two.
+RECOMPUTE = "dlir.recompute"
 
 
 class KernelRegion(Op, name="kernel.region"):

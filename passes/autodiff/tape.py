@@ -14,6 +14,7 @@ from dlir.ir.attributes import UNIT, Attribute
 from dlir.ir.builder import at_end
 from dlir.ir.core import Block, Operation, Value
 from dlir.ir.dialects.decompose import Decomposed, decompose_op
+from dlir.ir.dialects.kernel import RECOMPUTE
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.effects import effects_of
 from dlir.ir.op import Op
@@ -21,9 +22,6 @@ from dlir.ir.traversal import clone
 from dlir.ir.types import TensorType, Type
 from dlir.passes.autodiff.activity import used_values
 from dlir.passes.kernels.classify import FusionClass, facts, fusion_class
-
-#: The unit attribute of an op that computes again what another op has computed; it keeps `cse` from merging the two.
-RECOMPUTE = "dlir.recompute"
 
 
 @dataclass(frozen=True, slots=True)

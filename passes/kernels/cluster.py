@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dlir.ir.core import Block, Operation, Value
+from dlir.ir.dialects.kernel import RECOMPUTE
 from dlir.passes.kernels.classify import is_free
 from dlir.passes.kernels.cost import recomputation
 from dlir.passes.kernels.groups import apply_groups
@@ -80,6 +81,8 @@ class Clustering:
         if self.max_ops <= 1:
             return
         apply_groups(self)
+        while self._merge_chains(stored=False):
+            pass
         while self._merge_chains() or self._merge_siblings():
             pass
 
@@ -100,12 +103,17 @@ class Clustering:
 
     # ------------------------------------------------------------ which to merge
 
-    def _merge_chains(self) -> bool:
-        """Merge what computes a value with what uses it, wherever that is possible; whether anything was merged."""
+    def _merge_chains(self, stored: bool = True) -> bool:
+        """Merge what computes a value with what uses it, wherever that is possible; whether anything was merged.
+
+        Unless `stored`, only where no value of the producer must be stored after that.
+        """
         changed = False
         for op in list(self.cluster_of):
             for producer in list(self._producers(op)):
-                changed |= self._try_merge(producer, self.cluster_of[op])
+                consumer = self.cluster_of[op]
+                if stored or all(user is consumer for user in self.users(producer)):
+                    changed |= self._try_merge(producer, consumer)
         return changed
 
     def _merge_siblings(self) -> bool:
@@ -144,7 +152,8 @@ class Clustering:
         if self.refused.get((producer, consumer)) == versions:
             return False
         is_cyclic = self.is_apart(producer, consumer) or (siblings and self.is_apart(consumer, producer))
-        if is_cyclic or len(producer.ops) + len(consumer.ops) > self.max_ops or not self._is_kernel(producer, consumer):
+        is_refused = is_cyclic or len(producer.ops) + len(consumer.ops) > self.max_ops
+        if is_refused or _is_again(producer, consumer) or not self._is_kernel(producer, consumer):
             self.refused[producer, consumer] = versions
             return False
         self.merge(producer, consumer)
@@ -270,6 +279,20 @@ class Clustering:
         while here is not None and here not in self.position:
             here = here.parent_op
         return here
+
+
+def _is_again(one: Cluster, two: Cluster) -> bool:
+    """Whether one cluster computes again what it reads from the other, or as the other does: as one they would keep it."""
+    for here, other in ((one, two), (two, one)):
+        for op in here.ops.values():
+            if RECOMPUTE in op.attributes:
+                read = {value for operand in op.operands for value in sources(operand)}
+                for user in other.ops.values():
+                    if RECOMPUTE not in user.attributes:
+                        touched = {value for operand in user.operands for value in sources(operand)}
+                        if not read.isdisjoint(touched) or not read.isdisjoint(user.results):
+                            return True
+    return False
 
 
 def _is_large_in(value: Value, *clusters: Cluster) -> bool:

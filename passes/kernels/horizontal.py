@@ -2,7 +2,8 @@
 
 Two kinds are merged: pointwise kernels that write little, such as the updates of all parameters, and on a CPU contractions
 that read the same array, whose items together keep all threads busy.  Kernels that wait for each other's values stay apart,
-and so do those whose merging would make more values live at one time.
+and so do those whose merging would make more values live at one time, or keep one of them from updating a variable or a
+donated argument where it lies.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 
-from dlir.ir.core import Operation
+from dlir.ir.core import Operation, Value
+from dlir.ir.dialects.func import Func
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.kernels.cluster import Cluster, Clustering
 from dlir.passes.kernels.cost import recomputation
@@ -109,7 +111,8 @@ def _merge_if_worth(clustering: Clustering, group: Sequence[Cluster]) -> int:
     """Merge a group, or its halves, if that can be one kernel and takes no more memory; how many fewer there are."""
     if len(group) < 2:
         return 0
-    if not (_is_kernel(clustering, group) and _peak(clustering, group) <= _peak(clustering, ())):
+    is_worth = not _update_what_others_read(clustering, group) and _is_kernel(clustering, group)
+    if not (is_worth and _peak(clustering, group) <= _peak(clustering, ())):
         middle = len(group) // 2
         return _merge_if_worth(clustering, group[:middle]) + _merge_if_worth(clustering, group[middle:])
     first, *others = group
@@ -128,6 +131,33 @@ def _is_kernel(clustering: Clustering, group: Iterable[Cluster]) -> bool:
 
 
 # ---------------------------------------------------------------- memory
+
+
+def _update_what_others_read(clustering: Clustering, group: Sequence[Cluster]) -> bool:
+    """Whether one of `group` makes the new value of what another one reads: on their own, the last one can write over it."""
+    for cluster in group:
+        for old in cluster.inputs:
+            if _may_be_updated(old) and any(old in other.inputs for other in group if other is not cluster):
+                if any(_replaces(clustering, new, old) for new in cluster.outputs):
+                    return True
+    return False
+
+
+def _may_be_updated(value: Value) -> bool:
+    op, block = value.defining_op, value.parent_block
+    if op is not None:
+        return op.name == "state.read"
+    function = block.parent_op
+    return isinstance(function, Func) and "dlir.donated" in function.arg_attributes(value.index)
+
+
+def _replaces(clustering: Clustering, new: Value, old: Value) -> bool:
+    """Whether `new` is kept when the function returns, with the type of `old`: at the end, or in the same variable."""
+    users = [user for user in clustering.users_of_value(new) if isinstance(user, Operation) and _keeps(user)]
+    if new.type is not old.type or not users:
+        return False
+    read = old.defining_op
+    return read is None or any(user.get("variable") == read["variable"] for user in users)
 
 
 def _peak(clustering: Clustering, group: Sequence[Cluster]) -> int:

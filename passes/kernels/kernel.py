@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dlir.ir.affine import AffineExpr, constant
 from dlir.ir.core import Value
@@ -21,6 +21,8 @@ class Kernel:
     targets: list[Value]
     emitter: Emitter
     tile: tuple[int, ...] = ()
+    #: The operands that lie in the memory of a target: which one.
+    inplace: dict[Value, Value] = field(default_factory=dict)
 
     def store_outputs(self, loop: Loop, point: Sequence[AffineExpr]) -> None:
         """Compute and store the results of a loop at one point: everything is read before anything is written."""

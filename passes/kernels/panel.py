@@ -19,7 +19,10 @@ from dlir.passes.kernels.classify import facts
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Emitter
 from dlir.passes.kernels.product import factor, may_leave
-from dlir.passes.kernels.roles import Roles, split
+from dlir.passes.kernels.roles import Roles, is_transposed, split
+
+#: Products in a run: a cache line of the smallest factors that are common.
+RUN = 16
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Panel:
     def pack(self, first: AffineExpr, depth: int | Value) -> None:
         """Copy what `depth` products need, from number `first` on."""
         op, right = self.op, self.roles.right
+        if self.bands == 1 and is_transposed(op, self.roles):
+            self._pack_transposed(first, depth)
+            return
         evenly = may_leave(op, right) and self._steps(self._place(dim(0), constant(0), constant(0))) is not None
 
         def line(k: AffineExpr) -> None:
@@ -57,6 +63,28 @@ class Panel:
             self._clear_rest(k)
 
         self.emitter.parallel([depth], line)
+
+    def _pack_transposed(self, first: AffineExpr, depth: int | Value) -> None:
+        """Copy a run of products at a time, column by column."""
+        emitter = self.emitter
+
+        def run(start: AffineExpr) -> None:
+            count: int | Value = RUN
+            if isinstance(depth, Value) or depth % RUN:
+                end = depth if isinstance(depth, Value) else emitter.constant(depth, INDEX)
+                count = arith.minsi(arith.subi(end, emitter.index(start)), emitter.constant(RUN, INDEX))
+
+            def element(at: AffineExpr, i: AffineExpr) -> None:
+                index = self._index(
+                    self._below(self.start + at, self.width), self._band(constant(0)), self._product(first + start + i)
+                )
+                self._store(factor(emitter, self.op, self.roles.right, index), start + i, constant(0), at)
+
+            emitter.parallel([self.span, count], element)
+
+        emitter.serial(depth, run, step=RUN)
+        if self.span != self.buffer.shape[1]:
+            emitter.parallel([depth], self._clear_rest)
 
     def _each_band(self, body: Callable[[AffineExpr], None]) -> None:
         if self.bands == 1:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlir.ir.affine import AffineExpr, Quotient, constant, delinearize, dim, dims, linearize
+from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.types import Type
 from dlir.passes.kernels.buffers import divisions, folds, stride_of
@@ -69,10 +70,24 @@ def reads_vectors(op: Primitive, roles: Roles, dtype: Type) -> bool:
     """Whether neighbouring columns of the right operand are neighbours in memory, in the type of the sum."""
     if len(roles.columns) != 1:
         return False
+    leaf = _right_leaf(op, roles)
+    return leaf is not None and leaf[0].dtype is dtype and stride_of(leaf[1], leaf[0].shape, roles.columns[0]) == 1
+
+
+def is_transposed(op: Primitive, roles: Roles) -> bool:
+    """Whether what is summed over are neighbours in the right operand's memory, and its columns are not."""
+    leaf = _right_leaf(op, roles)
+    if leaf is None or len(roles.reduction) != 1 or roles.depth == 1:
+        return False
+    strides = [stride_of(leaf[1], leaf[0].shape, number) for number in (len(roles.shape), *roles.columns)]
+    return strides[0] == 1 and 1 not in strides[1:]
+
+
+def _right_leaf(op: Primitive, roles: Roles) -> tuple[Value, Index] | None:
+    """What in memory is the right operand's factor, over the result's parts and what is summed over; None if computed."""
     names = dims((*roles.shape, *roles.reduction))
     rank = len(roles.shape)
-    leaf = leaf_of(op, roles.right, _joined(names[:rank], roles.parts) + names[rank:])
-    return leaf is not None and leaf[0].dtype is dtype and stride_of(leaf[1], leaf[0].shape, roles.columns[0]) == 1
+    return leaf_of(op, roles.right, _joined(names[:rank], roles.parts) + names[rank:])
 
 
 def split(position: AffineExpr, shape: Sequence[int]) -> tuple[AffineExpr, ...]:

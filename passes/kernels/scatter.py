@@ -116,7 +116,9 @@ class _Scattering:
             index = self._index(first + row, beside(lane))
             self._store(self.emitter.element(self.op.operands[0], index), index)
 
-        self._each(height, lambda row: self._each(width, lambda lane: copy(row, lane)))
+        # What is changed where it lies needs no copy.
+        if self.kernel.inplace.get(self.op.operands[0]) is not self.kernel.targets[0]:
+            self._each(height, lambda row: self._each(width, lambda lane: copy(row, lane)))
         steps = self.op.steps
         self.emitter.serial(
             math.prod(steps), lambda count: self._step(delinearize(count, steps), first, height, width, beside)

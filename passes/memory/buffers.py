@@ -104,6 +104,8 @@ def _check_needs_no_buffer(op: Operation) -> None:
             hint = "no dialect here has this op: --load-plugin brings one, or a pass must replace the op"
         else:
             hint = "run 'inline' first" if op.name == "func.call" else "run 'fuse' first: only kernels get buffers"
+            if op.regions:
+                hint = "loops and branches over arrays are scf.for, scf.while and scf.if"
         raise DlirError(f"'{op.name}' over tensors cannot be given buffers", op.location, hint=hint)
 
 

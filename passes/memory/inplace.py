@@ -5,14 +5,16 @@ is written.  What is allowed here is what holds for every way in which a kernel 
 
 - everything that the kernel computes from the operand, up to the results, is elementwise at the same row-major position
   (elementwise ops and reshapes; a reduction, a shifted or a broadcast read rules the operand out);
-- the kernel holds no contraction, whose result may be written in parts before the epilogue reads its operands;
-- the operand reaches this result only; or several, if the whole kernel is one loop over one shape.  Such a loop reads
-  everything it needs at a point before it writes at that point, which kernel lowering must keep.
+- the operand reaches this result only; or several, if the whole kernel is one loop over one shape, or if these results are
+  stored by the same loop.  Such a loop reads everything it needs at a point before it writes at that point
+  (`Kernel.store_outputs`), and comes to each point once;
+- what stands behind a contraction is stored by such a loop: sums are kept in scratch memory until they are complete.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from dlir.ir.affine import constant, dim, linearize
 from dlir.ir.builder import before
@@ -22,6 +24,12 @@ from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.dialects.nd.base import Primitive, Space
 from dlir.ir.dialects.nd.movement import View
 from dlir.ir.traversal import Mapping, clone_ops
+from dlir.passes.kernels.plan import Unfit
+from dlir.passes.kernels.planner import plan_kernel
+
+
+#: Forms of kernels whose loops store results point by point, each once.
+_POINT_BY_POINT = ("flat", "row", "contraction")
 
 
 def inplace_candidates(region: KernelRegion) -> dict[int, list[int]]:
@@ -30,20 +38,39 @@ def inplace_candidates(region: KernelRegion) -> dict[int, list[int]]:
     if spaces is None:
         return {}
     body, spaces_of = spaces
-    if any(space.reduction and len(space.maps) > 1 for space in spaces_of.values()):
-        return {}
     yielded = body.terminator.operands
+    contracts = any(space.reduction and len(space.maps) > 1 for space in spaces_of.values())
     single_loop = (
         not any(space.reduction for space in spaces_of.values()) and len({value.shape for value in yielded}) == 1
     )
+    loops: list[int] | None = None
     found: dict[int, list[int]] = {}
     for arg in body.args:
         reached = _reached(arg, body, spaces_of)
         if reached is None:
             continue
         results = [index for index, value in enumerate(yielded) if value in reached]
-        if len(results) == 1 or single_loop:
+        is_safe = single_loop or (len(results) == 1 and not contracts)
+        if not is_safe and results:
+            loops = _storing_loops(yielded) if loops is None else loops
+            is_safe = len({loops[number] for number in results}) == 1 and loops[results[0]] >= 0
+        if is_safe:
             found[arg.index] = results
+    return found
+
+
+def _storing_loops(yielded: Sequence[Value]) -> list[int]:
+    """For each result the number of the loop that stores it point by point, as the kernel will be planned; -1: none does."""
+    found = [-1] * len(yielded)
+    try:
+        plan = plan_kernel(yielded, lambda op: True)
+    except Unfit:
+        return found
+    parts = plan.parts or [(list(range(len(yielded))), plan)]
+    loops = [(numbers, loop) for numbers, part in parts if part.form in _POINT_BY_POINT for loop in part.loops]
+    for count, (numbers, loop) in enumerate(loops):
+        for number, _ in loop.outputs:
+            found[numbers[number]] = count
     return found
 
 

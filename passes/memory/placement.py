@@ -9,6 +9,7 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
 from dlir.ir.types import MemRefType
 from dlir.passes.memory.liveness import is_planned
+from dlir.passes.memory.timeline import Timeline, timeline
 
 #: Ops whose result is their first operand under another type.
 _SAME = ("memref.reinterpret_cast", "memref.cast", "memref.collapse_shape", "memref.expand_shape")
@@ -35,32 +36,43 @@ def placements(function: Func) -> list[Placement]:
     """The inputs, the results and the temporaries of a function over buffers, in the order in which they are made."""
     owners: dict[Value, Value] = {}
     spans: dict[Value, tuple[int, int]] = {}
-    times: dict[Operation, int] = {}
-    steps = 0
-    for op in function.body.ops:
-        times[op] = steps
-        touched = (value for inner in op.walk() for value in inner.operands if isinstance(value.type, MemRefType))
-        steps += op.name not in _NAMING and next(touched, None) is not None
-    end = max(steps - 1, 0)
+    times = timeline(function)
+    step = _steps(times)
+    end = step[-1]
     arena = next((a for a in function.body.args if "dlir.arena" in function.arg_attributes(a.index)), None)
-    for op, time in times.items():
+    for op in times.starts:
         if op.name in _SAME or (op.name == "memref.view" and op.operands[0] is not arena):
             owners[op.results[0]] = owners.get(op.operands[0], op.operands[0])
         if op.name in _NAMING:
             continue
-        for value in (value for inner in op.walk() for value in inner.operands):
+        for value in op.operands:
             owner = owners.get(value, value)
             if isinstance(owner.type, MemRefType) and owner is not arena:
-                spans[owner] = (spans.get(owner, (time, time))[0], time)
+                first, last = step[times.first_use(owner, op)], step[times.last_use(owner, op)]
+                known = spans.get(owner, (first, last))
+                spans[owner] = (min(first, known[0]), max(last, known[1]))
     found = [placed for arg in function.body.args if (placed := _argument(function, arg, spans, end))]
-    for op in times:
+    for op, time in times.starts.items():
         if (op.name == "memref.view" and op.operands[0] is arena) or is_planned(op):
             value = op.results[0]
-            first, last = spans.get(value, (times[op], times[op]))
+            first, last = spans.get(value, (step[time], step[time]))
             offset = _number(op.operands[1]) if op.name == "memref.view" else 0
             kind: Literal["arena", "alloc"] = "arena" if op.name == "memref.view" else "alloc"
             found.append(Placement(_name(value, len(found)), kind, offset, value.type.nbytes, first, last))
     return found
+
+
+def _steps(times: Timeline) -> list[int]:
+    """For each time the number of the step that happens then, or happened last if none does."""
+    found: list[int] = []
+    steps = 0
+    for time, op in enumerate(times.ops):
+        touches = any(isinstance(value.type, MemRefType) for value in op.operands)
+        # A loop begins with the first step in it, and ends with the last one.
+        is_end = time != times.starts[op]
+        found.append(steps - 1 if is_end and steps else steps)
+        steps += op.name not in _NAMING and touches and not is_end
+    return [min(step, max(steps - 1, 0)) for step in found]
 
 
 def largest(function: Func, count: int = 3) -> str:

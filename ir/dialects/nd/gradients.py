@@ -64,12 +64,16 @@ def unknown_shape(op: Op, value: Value) -> DlirError:
 
 def extents(value: Value) -> tuple[int, ...]:
     """The shape as an attribute: -1 for a dimension that is known at run time."""
-    return tuple(-1 if extent is None else extent for extent in value.shape)
+    return _extents(value.shape)
+
+
+def _extents(shape: Shape) -> tuple[int, ...]:
+    return tuple(-1 if extent is None else extent for extent in shape)
 
 
 def shaped(value: Value, shape: Shape) -> Value:
     """`value` in another shape of as many elements, of which at most one extent is known only at run time."""
-    return value if value.shape == shape else nd.reshape(value, shape=tuple(-1 if n is None else n for n in shape))
+    return value if value.shape == shape else nd.reshape(value, shape=_extents(shape))
 
 
 def along(value: Value, axis: int, start: int, stop: int = END, step: int = 1) -> Value:
@@ -99,12 +103,12 @@ def repeated(value: Value, shape: Shape, axes: Sequence[int]) -> Value:
         if kept.count(None) > 1:
             # No reshape can tell them apart: the new dimensions come first, and are then moved.
             order = [*axes, *(axis for axis in range(len(shape)) if axis not in axes)]
-            value = nd.broadcast_to(value, shape=tuple(-1 if shape[axis] is None else shape[axis] for axis in order))
+            value = nd.broadcast_to(value, shape=_extents(tuple(shape[axis] for axis in order)))
             return nd.transpose(value, perm=tuple(order.index(axis) for axis in range(len(shape))))
         value = shaped(value, kept)
     if value.shape == shape:
         return value
-    return nd.broadcast_to(value, shape=tuple(-1 if extent is None else extent for extent in shape))
+    return nd.broadcast_to(value, shape=_extents(shape))
 
 
 def folded_back(g: Value, x: Value) -> Value:

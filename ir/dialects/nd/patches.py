@@ -123,9 +123,9 @@ class Fold(Primitive, name="nd.fold"):
         total = np.zeros((*x.shape[:leading], *padded), wide_dtype(x))
         for offset in np.ndindex(*windows.kernel):
             spans = zip(offset, x.shape[leading:], windows.stride)
-            places = tuple(slice(first, first + (count - 1) * step + 1, step) for first, count, step in spans)
+            places: Any = tuple(slice(first, first + (count - 1) * step + 1, step) for first, count, step in spans)
             total[(..., *places)] += x[(..., *offset)]
-        inside = tuple(slice(low, low + n) for n, low in zip(shape, windows.low))
+        inside: Any = tuple(slice(low, low + n) for n, low in zip(shape, windows.low))
         return total[(..., *inside)].astype(x.dtype)
 
     def _windows(self) -> Windows:
@@ -252,4 +252,5 @@ class Patches:
         """What is found in the windows, summed where they overlap, in an array of `shape`."""
         if self.are_tiles:
             return shaped(parts, self.shape)
-        return nd.fold(parts, shape=self.shape[self.leading :], stride=self.windows.stride, padding=self._padding)
+        spatial = tuple(extent for extent in self.shape[self.leading :] if extent is not None)
+        return nd.fold(parts, shape=spatial, stride=self.windows.stride, padding=self._padding)
