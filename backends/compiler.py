@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +134,8 @@ def compile_module(
         executable = _loaded(chosen, found.module, entry, weights, store, found.codes)
         seconds = {"cache": time.perf_counter() - start}
         lower = partial(_lower_again, module, chosen.target, level, is_shared)
-        return Program(module, function.symbol, chosen, executable, seconds, found.stats, store, lower, found, level)
+        facts = replace(found, codes={})
+        return Program(module, function.symbol, chosen, executable, seconds, found.stats, store, lower, facts, level)
     manager = _manager_for(module, chosen.target, level, after)
     lowered = _lower(module, manager, is_shared)
     middle = time.perf_counter()

@@ -110,8 +110,7 @@ def _is_ours(table: Table) -> bool:
 @functools.cache
 def _fingerprint() -> str | None:
     """Which dlir this is: its files with their sizes and times; None if it does not lie in files."""
-    import dlir
-
+    dlir = sys.modules["dlir"]  # which imports this package, and not the other way round
     digest = hashlib.sha256(dlir.__version__.encode())
     try:
         folders = [Path(folder, package) for folder in dlir.__path__ for package in _PACKAGES]

@@ -80,7 +80,7 @@ def read_skeleton(skeleton: Any, arrays: Sequence[bytes], source: Module) -> Mod
         function.body.append(ending)
         found.body.append(function)
     for item in skeleton["variables"]:
-        attributes = _read_attributes(item, arrays)
+        attributes: dict[str, Any] = _read_attributes(item, arrays)
         found.body.append(Global.create(result_types=(), **attributes))
     for op in found.body.ops:
         op.location = places.get(op.get("sym_name"), UNKNOWN)

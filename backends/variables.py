@@ -248,6 +248,8 @@ def _fitting(name: str, value: Any, cell: _Cell) -> np.ndarray:
     wanted = cell.array
     is_array = isinstance(value, np.ndarray | np.generic)
     try:
+        if value is None:
+            raise TypeError("it is no number")  # NumPy makes NaN of it
         array = np.asarray(value) if is_array else np.asarray(value, wanted.dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise DlirError(f"variable '{name}' cannot be set to a {type(value).__name__}: {error}") from None

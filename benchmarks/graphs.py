@@ -33,6 +33,8 @@ class Graph:
     goal: int
     module: Module = field(default_factory=Module.empty)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    #: What the weights are like; each is made when it is asked for.
+    recipes: dict[str, tuple[tuple[int, ...], float | None]] = field(default_factory=dict)
     inputs: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -40,10 +42,15 @@ class Graph:
 
     def get(self, name: str, type: Any = None) -> np.ndarray:
         """The weights called `name`."""
+        if name not in self.arrays:
+            shape, scale = self.recipes[name]
+            rng = np.random.default_rng([1, list(self.recipes).index(name)])
+            array = rng.standard_normal(shape, dtype=np.float32)
+            self.arrays[name] = np.abs(array) + np.float32(0.5) if scale is None else array * np.float32(scale)
         return self.arrays[name]
 
     def __call__(self, name: str) -> np.ndarray:
-        return self.arrays[name]
+        return self.get(name)
 
     def main(self, body: Body, **shapes: tuple[int, ...]) -> Graph:
         """Fill in ``@main`` with `body`, for inputs of these shapes; the graph itself."""
@@ -58,11 +65,9 @@ class Graph:
 
     def weight(self, *shape: int, scale: float | None = None, positive: bool = False) -> Value:
         """A variable that is read here, with random numbers scaled so that what it multiplies keeps its size."""
-        name = f"w{len(self.arrays)}"
+        name = f"w{len(self.recipes)}"
         fan_in = math.prod(shape[1:]) if len(shape) == 4 else shape[0] if len(shape) == 2 else 1
-        array = self.rng.standard_normal(shape, dtype=np.float32)
-        array = np.abs(array) + np.float32(0.5) if positive else array * np.float32(scale or 1 / math.sqrt(fan_in))
-        self.arrays[name] = array
+        self.recipes[name] = (shape, None if positive else scale or 1 / math.sqrt(fan_in))
         type = TensorType(shape, F32)
         with at_end(self.module.body):
             state.variable(sym_name=name, init=DenseResourceAttr(name, type), type=type)
@@ -217,11 +222,63 @@ def resnet18(batch: int = 1, side: int = 224, width: int = 64, classes: int = 10
     return graph.main(body, x=(batch, 3, side, side))
 
 
-def gpt2_block(length: int = 256, width: int = 768, heads: int = 12) -> Graph:
-    """One block of GPT-2: attention and MLP, each behind a layer normalization and beside a residual connection."""
-    graph = Graph(f"GPT-2 block d={width}, T={length}", 7)
+def alexnet(batch: int = 1, side: int = 224, classes: int = 1000) -> Graph:
+    """AlexNet as torchvision has it: five convolutions, three of them behind each other, and wide dense layers."""
+    graph = Graph(f"AlexNet, batch {batch}", 8)
 
     def body(x: Value) -> Value:
+        for outputs, size, stride, pad, is_pooled in (
+            (64, 11, 4, 2, True),
+            (192, 5, 1, 2, True),
+            (384, 3, 1, 1, False),
+            (256, 3, 1, 1, False),
+            (256, 3, 1, 1, True),
+        ):
+            w, b = graph.weight(outputs, x.shape[1], size, size), graph.weight(outputs)
+            x = nn.conv2d(x, w, b, stride=(stride, stride), padding=(pad, pad), activation="relu")
+            x = nn.max_pool2d(x, kernel=(3, 3), stride=(2, 2)) if is_pooled else x
+        x = nn.flatten(x)
+        for outputs, activation in ((4096, "relu"), (4096, "relu"), (classes, "none")):
+            x = nn.dense(x, graph.weight(x.shape[1], outputs), graph.weight(outputs), activation=activation)
+        return x
+
+    return graph.main(body, x=(batch, 3, side, side))
+
+
+def resnet50(batch: int = 1, side: int = 224, width: int = 64, classes: int = 1000) -> Graph:
+    """ResNet-50 for inference: blocks of three convolutions, the middle one narrow."""
+    graph = Graph(f"ResNet-50 forward, batch {batch}", 54)
+
+    def block(x: Value, inner: int, stride: int) -> Value:
+        y = nn.relu(graph.conv_norm(x, inner, 1))
+        y = nn.relu(graph.conv_norm(y, inner, 3, stride))
+        y = graph.conv_norm(y, 4 * inner, 1)
+        short = x if stride == 1 and x.shape[1] == 4 * inner else graph.conv_norm(x, 4 * inner, 1, stride)
+        return nn.relu(nd.add(y, short))
+
+    def body(x: Value) -> Value:
+        x = nn.relu(graph.conv_norm(x, width, 7, 2))
+        x = nn.max_pool2d(x, kernel=(3, 3), stride=(2, 2), padding=(1, 1))
+        for stage, count in enumerate((3, 4, 6, 3)):
+            for number in range(count):
+                x = block(x, width << stage, 2 if stage and not number else 1)
+        x = nd.mean(x, axes=(2, 3))
+        return nn.dense(x, graph.weight(x.shape[1], classes), graph.weight(classes))
+
+    return graph.main(body, x=(batch, 3, side, side))
+
+
+def gpt2_block(length: int = 256, width: int = 768, heads: int = 12) -> Graph:
+    """One block of GPT-2: attention and MLP, each behind a layer normalization and beside a residual connection."""
+    return gpt2(1, length, width, heads)
+
+
+def gpt2(blocks: int = 12, length: int = 256, width: int = 768, heads: int = 12) -> Graph:
+    """The blocks of GPT-2."""
+    name = f"GPT-2 block d={width}, T={length}" if blocks == 1 else f"GPT-2 x{blocks} blocks d={width}, T={length}"
+    graph = Graph(name, 7 * blocks)
+
+    def block(x: Value) -> Value:
         y = graph.dense(written_norm(x, graph.weight(width), graph.weight(width)), 3 * width)
         parts = nd.transpose(nd.reshape(y, shape=(length, 3, heads, width // heads)), perm=(1, 2, 0, 3))
         full = (1, heads, length, width // heads)
@@ -232,6 +289,11 @@ def gpt2_block(length: int = 256, width: int = 768, heads: int = 12) -> Graph:
         x = nd.add(x, graph.dense(y, width))
         y = written_norm(x, graph.weight(width), graph.weight(width))
         return nd.add(x, graph.dense(written_gelu(graph.dense(y, 4 * width)), width))
+
+    def body(x: Value) -> Value:
+        for _ in range(blocks):
+            x = block(x)
+        return x
 
     return graph.main(body, x=(length, width))
 
@@ -247,7 +309,9 @@ def updates(count: int = 20, size: int = 5000) -> Graph:
     return graph.main(body, **shapes)
 
 
-#: Every graph of the table, in its order.
+#: Networks whose memory is planned, besides.
+NETWORKS: tuple[Callable[[], Graph], ...] = (gelu_mlp, relu_mlp, lenet, alexnet, resnet18, resnet50, gpt2_block, gpt2)
+#: Every graph of the table of kernels, in its order.
 GRAPHS: tuple[Callable[[], Graph], ...] = (
     chain,
     softmax,

@@ -16,11 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dlir.frontends.symbolic.node import Node, Ops, nd
+from dlir.frontends.symbolic.node import Node, nd, random
 from dlir.ir.errors import DlirError
 from dlir.ir.types import F32, ScalarType, dtype_from_numpy
-
-random = Ops("random")
 
 Fan = Literal["fan_in", "fan_out", "fan_avg"]
 Distribution = Literal["uniform", "normal", "truncated_normal"]
@@ -47,9 +45,8 @@ def truncated_normal(
     lower: float = -2.0,
     upper: float = 2.0,
 ) -> Node:
-    """Numbers of the normal distribution from `lower` to `upper`, times `stddev` over that of what is cut off at ±2."""
-    found = _drawn("truncated_normal", key, shape, dtype, lower=lower, upper=upper)
-    return found * _number(_as_float(stddev, dtype) / _as_float(_TRUNCATED, dtype), dtype)
+    """Numbers of the normal distribution from `lower` to `upper`, times `stddev`."""
+    return _drawn("truncated_normal", key, shape, dtype, lower=lower, upper=upper) * _number(stddev, dtype)
 
 
 def variance_scaling(

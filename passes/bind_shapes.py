@@ -11,6 +11,7 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func, find_function
 from dlir.ir.errors import DlirError, InferError, Note, did_you_mean
 from dlir.ir.op import Op
+from dlir.ir.state import function_writes
 from dlir.ir.types import ShapedType, Type
 from dlir.passes.manager import Pass, option
 
@@ -73,6 +74,8 @@ def bind_shapes(module: Module, entry: str, arg_types: Sequence[Type]) -> int:
             if complete and not isinstance(op, scf.If | scf.While) and not all(map(_is_static, op.result_types)):
                 raise _unknown_shape(op)
     function.update_type()
+    for write in function_writes(function):
+        write.verify_symbols(module.symbol)
     return bound
 
 

@@ -7,7 +7,7 @@ carry it out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.dialects.state import Variable
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import arith, func, memref
-from dlir.ir.state import MUTABLE, WRITES, mutable_variables
+from dlir.ir.state import MUTABLE, WRITES, mutable_variables, state_of
 from dlir.ir.types import I8, INDEX, FunctionType, MemRefType, TensorType, Type
 from dlir.passes.bufferize_loops import LoopPatterns, function_of, hoist_reads
 from dlir.passes.conversion import (
@@ -64,10 +64,10 @@ class Bufferize(Pass, name="bufferize"):
         for function in functions:
             _check(function)
             hoist_reads(function)
-            plans[function] = _Plan(assign_buffers(function))
+            plans[function] = _Plan(assign_buffers(function), mutable=bool(state_of(module, function).variables))
         converter = tensors_to_memrefs()
         patterns = _Patterns(plans, converter, self.stats, mutable_variables(module)).all
-        fired = apply_full_conversion([*variables, *functions], _target(converter), patterns)
+        fired = apply_full_conversion([*variables, *functions], _target(converter, plans), patterns)
         if variables:
             self.stats["variables"] = fired["bufferize-state.variable"]
 
@@ -122,17 +122,26 @@ def tensors_to_memrefs() -> TypeConverter:
     return converter
 
 
-def _target(converter: TypeConverter) -> ConversionTarget:
+def _target(converter: TypeConverter, plans: Mapping[Operation, _Plan]) -> ConversionTarget:
     """No tensors, but in the bodies of kernels that have buffers."""
     target = ConversionTarget()
 
     def takes_buffers(function: Any) -> bool:
         if not converter.is_signature_legal(function.type):
             return False
+        if function in plans and plans[function].mutable and WRITES not in function.attributes:
+            return False
         roles = [function.arg_attributes(number) for number in range(len(function.type.inputs))]
         return all("dlir.input" in role or "dlir.result" in role for role in roles)
 
+    # Variables are copied before their function returns, also one that takes and gives nothing.
+    ends = {op for plan in plans.values() for op in plan.assignment.moves if op.name == "func.return"}
     target.add_illegal_dialect("state")
+    target.add_dynamically_legal_op(
+        "func.return",
+        legal=lambda op: op not in ends and converter.is_legal_op(op),
+        why="it must give buffers, and variables their values",
+    )
     target.add_dynamically_legal_op("func.func", legal=takes_buffers, why="its arguments must be buffers with a role")
     target.mark_unknown_op_dynamically_legal(converter.is_legal_op, "it takes or gives a tensor")
     target.mark_op_recursively_legal("kernel.region")
@@ -147,11 +156,8 @@ class _Plan:
     #: The memref that each buffer lives in, once it is there, and the arguments for results.
     places: dict[Buffer, Value] = field(default_factory=dict)
     result_args: dict[int, Value] = field(default_factory=dict)
-
-    @property
-    def writes(self) -> Iterable[str]:
-        """The variables that get new values."""
-        return self.assignment.writes
+    #: Whether the function reads or writes variables that are no constants.
+    mutable: bool = False
 
 
 @dataclass
@@ -223,8 +229,8 @@ class _Patterns:
                 plan.places[buffers[returned[number]]] = arg
         op.set_arg_attributes(attributes)
         op.attributes.pop("res_attrs", None)
-        if any(item.name == "state.read" and item.get("variable") in self.mutable for item in op.walk()) or plan.writes:
-            op.attributes[WRITES] = ArrayAttr([SymbolRefAttr(name) for name in plan.writes])
+        if plan.mutable:
+            op.attributes[WRITES] = ArrayAttr([SymbolRefAttr(name) for name in plan.assignment.writes])
         op.set("function_type", FunctionType(signature.converted_types, ()))
         return MODIFIED
 
@@ -234,6 +240,9 @@ class _Patterns:
         for number in plan.assignment.copied_results:
             memref.copy(operands[number], plan.result_args[number])
             self.stats["copies"] += 1
+        for move in plan.assignment.moves.get(op, ()):
+            if isinstance(move.target, Buffer) and move.target.variable is not None:
+                _find_state(plan, move.target)
         self.loops.move(op, {})
         func.return_()
         return ()
@@ -290,10 +299,8 @@ class _Patterns:
     def _place(self, plan: _Plan, value: Value) -> Value:
         """The memref of the buffer of `value`, allocated if this is its first value."""
         buffer = plan.assignment.buffers[value]
-        if buffer not in plan.places and buffer.kind == "state":
-            # A variable that is not read.
-            plan.places[buffer] = memref.get_global(name=buffer.variable, result_types=[_memref(buffer.type)])
-            plan.places[buffer].name = value.name
+        if buffer.variable is not None:
+            _find_state(plan, buffer)
         if buffer not in plan.places:
             type = MemRefType((buffer.nbytes,), I8) if buffer.is_bytes else _memref(buffer.type)
             place = memref.alloc(alignment=ALIGNMENT, result_types=[type])
@@ -301,6 +308,12 @@ class _Patterns:
             plan.places[buffer] = place
             self.stats["allocs"] += 1
         return plan.places[buffer]
+
+
+def _find_state(plan: _Plan, buffer: Buffer) -> None:
+    """See to it that a variable has its place, also if the function does not read it."""
+    if buffer not in plan.places:
+        plan.places[buffer] = memref.get_global(name=buffer.variable, result_types=[_memref(buffer.type)])
 
 
 def _view(value: Value, place: Value) -> Value:

@@ -14,8 +14,8 @@ from typing import Any
 from dlir.ir.builder import insert
 from dlir.ir.core import Block, Operation, Value
 from dlir.ir.dialects import scf
-from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.arith import constant_value
+from dlir.ir.dialects.func import Func
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import arith, memref
 from dlir.ir.types import INDEX, MemRefType, TensorType
@@ -141,9 +141,7 @@ class LoopPatterns:
 
     def _make(self, op: Operation, operands: Sequence[Value], regions: Sequence[Any]) -> Operation:
         types = [type for type in op.result_types if not isinstance(type, TensorType)]
-        made: Operation = insert(
-            type(op)(op.name, operands, types, dict(op.attributes), regions, location=op.location)
-        )
+        made: Operation = insert(type(op)(op.name, operands, types, dict(op.attributes), regions, location=op.location))
         for new, old in zip(made.results, [value for value in op.results if not isinstance(value.type, TensorType)]):
             new.name = old.name
         return made

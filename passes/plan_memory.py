@@ -11,6 +11,7 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.initializers import is_initializer
 from dlir.ir.ops import arith, memref
+from dlir.ir.state import WRITES
 from dlir.ir.types import I8, INDEX, MemRefType
 from dlir.passes.manager import Pass, option
 from dlir.passes.memory.budget import check_budget
@@ -75,9 +76,8 @@ def can_plan(function: Func) -> bool:
     if function.is_declaration or len(function.regions[0].blocks) != 1 or "dlir.kernel" in function.attributes:
         return False
     roles = [function.arg_attributes(arg.index) for arg in function.body.args]
-    return any("dlir.input" in role or "dlir.result" in role for role in roles) and not any(
-        "dlir.arena" in role for role in roles
-    )
+    has_buffers = WRITES in function.attributes or any("dlir.input" in role or "dlir.result" in role for role in roles)
+    return has_buffers and not any("dlir.arena" in role for role in roles)
 
 
 def _escapes(alloc: Operation, found: Liveness) -> bool:

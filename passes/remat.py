@@ -30,6 +30,7 @@ class Remat(Pass, name="remat"):
     a chain of n equal layers can be trained with O(sqrt(n)) of their results in memory.
     """
 
+    above: int = option(8 << 20, "bytes of temporaries up to which cheap things are left alone", least=0)
     budget: int = option(0, "bytes that temporaries may take at one time; 0: compute only cheap things again", least=0)
 
     def run(self, module: Module) -> None:
@@ -43,7 +44,7 @@ class Remat(Pass, name="remat"):
         for _ in range(_ROUNDS):
             tape = Tape(function.body)
             peak, place = tape.peak()
-            places = tape.places(cheapest_again(tape, place), place)
+            places = tape.places(cheapest_again(tape, place), place) if peak > self.above else {}
             if not places or tape.peak(places, place)[0] > peak * _LESS:
                 return
             tape.write(places, place)

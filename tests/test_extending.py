@@ -15,7 +15,7 @@ from dlir.backends.compiler import compile_module
 from dlir.ir.builder import at_end
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
-from dlir.ir.ops import func, nd, nn
+from dlir.ir.ops import diff, func, nd, nn
 from dlir.ir.types import F32, TensorType
 from dlir.passes.manager import PassManager
 from dlir.passes.rewriter import rewrite
@@ -30,6 +30,7 @@ from dlir.ir.builder import at_end
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.nd.arithmetic import Binary
+from dlir.ir.dialects.nd.gradients import of_each
 from dlir.ir.dialects.nn.base import Layer
 from dlir.ir.op import Tensor
 from dlir.ir.ops import arith, func, math, nd
@@ -72,6 +73,12 @@ def test_the_op_compiles_broadcasts_and_computes(page):
     x = np.linspace(-2, 2, 5, dtype=np.float32)
     got = compile_module(module)(x, np.array(3, np.float32))[0]
     np.testing.assert_allclose(got, np.hypot(x, 3), rtol=1e-6)
+
+
+def test_the_op_has_a_gradient(page):
+    module = function_of(lambda a, b: diff.gradient((nd.sum(nd.hypot(a, b)),), (), (b,)), T, T)
+    x = np.linspace(-2, 2, 5, dtype=np.float32)
+    np.testing.assert_allclose(compile_module(module)(x, x + 3)[0], (x + 3) / np.hypot(x, x + 3), rtol=1e-6)
 
 
 def test_the_layer_lowers_to_its_decomposition(page):

@@ -17,6 +17,7 @@ from dlir.backends.global_arrays import global_array, initialized_arrays
 from dlir.backends.variables import Binding, VariableStore
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func, find_function
+from dlir.ir.dialects.memref import Global
 from dlir.ir.initializers import initializers_for, is_initializer
 from dlir.ir.state import state_of
 
@@ -68,13 +69,13 @@ def load_code(
     """What `compile_code` has made, ready to run; of `module` only variables and the heads of functions are looked at."""
     store = VariableStore() if variables is None else variables
     function = find_function(module, entry)
-    symbols = {op.get("sym_name"): op for op in module.body.ops}
+    variables_by_name = {op["sym_name"]: op for op in module.body.ops if isinstance(op, Global)}
 
     def linked(function: Func, computed: Mapping[str, np.ndarray]) -> Executable:
         code = codes[function.symbol]
         imports = threads.symbols() if code.is_parallel else {}
         library = jit.link(code.objects, [ENTRY], imports)
-        found = tuple(symbols[name] for name in code.globals)
+        found = tuple(variables_by_name[name] for name in code.globals)
         emitted = Emitted("", (), found, code.scratch_bytes, code.is_parallel)
         binding = Binding(store, state_of(module, function), lambda op: global_array(op, weights))
         return Executable(signature_of(function), emitted, library, weights, computed, binding)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 #: Space between neighbours and between layers, in pixels.
 GAP, LAYER_GAP = 18.0, 34.0
@@ -37,7 +38,7 @@ def lay_out(sizes: Sequence[tuple[float, float]], arrows: Sequence[tuple[int, in
             layer.append(step)
             widths.append(0.0)
         ways.append([*way, target])
-    edges = [pair for way in ways for pair in zip(way, way[1:])]
+    edges = [pair for way in ways for pair in pairwise(way)]
     rows = _order(layer, edges)
     xs = _columns(rows, widths, edges)
     ys, height = _heights(rows, sizes)
@@ -64,16 +65,16 @@ def _layers(count: int, arrows: Sequence[tuple[int, int]]) -> list[int]:
 def _order(layer: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[list[int]]:
     """The boxes and bends of each layer from left to right."""
     rows: list[list[int]] = [[] for _ in range(max(layer, default=-1) + 1)]
-    for item, row in enumerate(layer):
-        rows[row].append(item)
+    for item, number in enumerate(layer):
+        rows[number].append(item)
     above, below = _neighbours(len(layer), edges)
     best, fewest = [list(row) for row in rows], _crossings(rows, below)
     for sweep in range(_SWEEPS):
-        ordered, neighbours = (rows, above) if sweep % 2 == 0 else (rows[::-1], below)
-        for row in ordered:
+        for row in rows if sweep % 2 == 0 else rows[::-1]:
+            neighbours = above if sweep % 2 == 0 else below
             place = {item: position for other in rows for position, item in enumerate(other)}
             mean = {n: sum(place[m] for m in neighbours[n]) / len(neighbours[n]) for n in row if neighbours[n]}
-            row.sort(key=lambda item: mean.get(item, place[item]))  # noqa: B023 - used before the loop goes on
+            row.sort(key=lambda item: mean.get(item, place[item]))
         crossings = _crossings(rows, below)
         if crossings < fewest:
             best, fewest = [list(row) for row in rows], crossings
@@ -92,7 +93,7 @@ def _neighbours(count: int, edges: Sequence[tuple[int, int]]) -> tuple[list[list
 def _crossings(rows: Sequence[Sequence[int]], below: Sequence[Sequence[int]]) -> int:
     """How many pairs of edges cross."""
     total = 0
-    for row, under in zip(rows, rows[1:]):
+    for row, under in pairwise(rows):
         place = {item: position for position, item in enumerate(under)}
         ends = [end for item in row for end in sorted(place[target] for target in below[item])]
         counts = [0] * (len(under) + 1)  # a Fenwick tree of the ends met so far
@@ -121,9 +122,7 @@ def _columns(rows: Sequence[Sequence[int]], widths: Sequence[float], edges: Sequ
     for sweep in range(2 * _SWEEPS):
         ordered, neighbours = (rows, above) if sweep % 2 == 0 else (rows[::-1], below)
         for row in ordered:
-            wanted = [
-                sum(xs[m] for m in neighbours[n]) / len(neighbours[n]) if neighbours[n] else xs[n] for n in row
-            ]
+            wanted = [sum(xs[m] for m in neighbours[n]) / len(neighbours[n]) if neighbours[n] else xs[n] for n in row]
             for item, x in zip(row, _apart(wanted, [widths[n] for n in row])):
                 xs[item] = x
     left = min((x - width / 2 for x, width in zip(xs, widths)), default=0.0)
@@ -136,7 +135,7 @@ def _apart(wanted: Sequence[float], widths: Sequence[float]) -> list[float]:
     Boxes that would overlap are merged into blocks that stand at the mean of what their boxes want (pool adjacent violators).
     """
     offsets = [0.0]
-    for left, right in zip(widths, widths[1:]):
+    for left, right in pairwise(widths):
         offsets.append(offsets[-1] + left / 2 + GAP + right / 2)
     blocks: list[tuple[float, int]] = []
     for x, offset in zip(wanted, offsets):

@@ -15,6 +15,8 @@ from dlir.ir.types import ShapedType
 
 #: Ops of a kernel whose names are written in its box.
 _SHOWN = 12
+#: Ops that are not written there.
+_SILENT = ("kernel.yield", "nd.constant", "nd.broadcast_to")
 
 
 def picture_of_nodes(roots: Iterable[Node]) -> Picture:
@@ -59,7 +61,7 @@ def picture_of_function(function: Func, backward: Collection[Operation] = ()) ->
 def _op_box(op: Operation, is_backward: bool) -> Box:
     types = tuple(_spell(result) for result in op.results)
     if op.name == "kernel.region":
-        inner = [item.name for item in op.body.ops if item.name not in ("kernel.yield", "nd.constant", "nd.broadcast_to")]
+        inner = [item.name for item in op.body.ops if item.name not in _SILENT]
         more = (f"... {len(inner) - _SHOWN} more",) if len(inner) > _SHOWN else ()
         return Box((*inner[:_SHOWN], *more, *types), "backward" if is_backward else "kernel")
     if op.name in ("state.read", "state.write"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import pairwise
 
 from dlir.frontends.drawing.layout import lay_out
 from dlir.frontends.drawing.picture import COLOURS, Box, Picture
@@ -27,9 +28,7 @@ def to_svg(picture: Picture) -> str:
     right = max([layout.width, *(x for path in layout.paths for x, _ in path)])
     head = _HEAD.format(width=right + 2 * _MARGIN, height=layout.height + 2 * _MARGIN, margin=_MARGIN)
     lines = [head]
-    lines += [
-        f'<path d="{_curve(path)}" fill="none" stroke="#555" marker-end="url(#tip)"/>' for path in layout.paths
-    ]
+    lines += [f'<path d="{_curve(path)}" fill="none" stroke="#555" marker-end="url(#tip)"/>' for path in layout.paths]
     for box, size, centre in zip(picture.boxes, sizes, layout.centres):
         lines += _drawn(box, size, centre)
     return "\n".join([*lines, "</g>", "</svg>"]) + "\n"
@@ -45,7 +44,9 @@ def _drawn(box: Box, size: tuple[float, float], centre: tuple[float, float]) -> 
     radius = height / 2 if box.kind in ("input", "output") and len(box.lines) == 1 else 5
     colour = COLOURS[box.kind]
     corner = f'x="{x - width / 2:.1f}" y="{y - height / 2:.1f}"'
-    lines = [f'<rect {corner} width="{width:.1f}" height="{height:.1f}" rx="{radius:.0f}" fill="{colour}" stroke="#888"/>']
+    lines = [
+        f'<rect {corner} width="{width:.1f}" height="{height:.1f}" rx="{radius:.0f}" fill="{colour}" stroke="#888"/>'
+    ]
     top = y - (len(box.lines) - 1) * _LINE / 2
     for number, text in enumerate(box.lines):
         place = f'x="{x:.1f}" y="{top + number * _LINE:.1f}"'
@@ -56,7 +57,7 @@ def _drawn(box: Box, size: tuple[float, float], centre: tuple[float, float]) -> 
 def _curve(path: list[tuple[float, float]]) -> str:
     """A smooth line through points that go downward: it leaves and meets each of them vertically."""
     parts = [f"M{path[0][0]:.1f},{path[0][1]:.1f}"]
-    for (x0, y0), (x1, y1) in zip(path, path[1:]):
+    for (x0, y0), (x1, y1) in pairwise(path):
         middle = (y0 + y1) / 2
         parts.append(f"C{x0:.1f},{middle:.1f} {x1:.1f},{middle:.1f} {x1:.1f},{y1:.1f}")
     return " ".join(parts)

@@ -127,7 +127,9 @@ def _checked(parameters: Iterable[Any]) -> list[Parameter]:
     found: dict[Parameter, None] = {}
     for item in parameters:
         if not isinstance(item, Parameter):
-            raise DlirError(f"cannot optimise {item!r}: it is not a parameter", hint="make it one: Parameter(name, value)")
+            raise DlirError(
+                f"cannot optimise {item!r}: it is not a parameter", hint="make it one: Parameter(name, value)"
+            )
         if item in found:
             raise DlirError(f"parameter '{item.name}' is given twice", item.location)
         found[item] = None

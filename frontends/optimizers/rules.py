@@ -64,11 +64,11 @@ class RMSprop(Optimizer):
         self.alpha, self.eps, self.momentum, self.centered = alpha, eps, momentum, centered
 
     def rule(self, parameter: Parameter, gradient: Node, rate: Any) -> Node:
-        square = self.remember(parameter, "square_avg")
-        square = self.set(square, self.alpha * square + (1.0 - self.alpha) * gradient * gradient)
+        squares = self.remember(parameter, "square_avg")
+        square = self.set(squares, self.alpha * squares + (1.0 - self.alpha) * gradient * gradient)
         if self.centered:
-            mean = self.remember(parameter, "grad_avg")
-            mean = self.set(mean, mean + (1.0 - self.alpha) * (gradient - mean))
+            means = self.remember(parameter, "grad_avg")
+            mean = self.set(means, means + (1.0 - self.alpha) * (gradient - means))
             square = square - mean * mean
         change = gradient / (nd.sqrt(square) + self.eps)
         if self.momentum:
@@ -97,8 +97,8 @@ class Adagrad(Optimizer):
         self.lr_decay, self.first, self.eps = lr_decay, initial_accumulator_value, eps
 
     def rule(self, parameter: Parameter, gradient: Node, rate: Any) -> Node:
-        total = self.remember(parameter, "sum", self.first)
-        total = self.set(total, total + gradient * gradient)
+        totals = self.remember(parameter, "sum", self.first)
+        total = self.set(totals, totals + gradient * gradient)
         if self.lr_decay:
             rate = rate / (1.0 + (self.time() - 1.0) * self.lr_decay)
         return parameter - like(rate, parameter) * gradient / (nd.sqrt(total) + self.eps)
@@ -128,10 +128,10 @@ class Adam(Optimizer):
     def change(self, parameter: Parameter, gradient: Node, rate: Any) -> Node:
         """What is taken from the parameter."""
         one, two = self.betas
-        mean = self.remember(parameter, "exp_avg")
-        square = self.remember(parameter, "exp_avg_sq")
-        mean = self.set(mean, mean + (1.0 - one) * (gradient - mean))
-        square = self.set(square, two * square + (1.0 - two) * gradient * gradient)
+        means = self.remember(parameter, "exp_avg")
+        squares = self.remember(parameter, "exp_avg_sq")
+        mean = self.set(means, means + (1.0 - one) * (gradient - means))
+        square = self.set(squares, two * squares + (1.0 - two) * gradient * gradient)
         # In f64, as 1 - beta**t has few digits of its own in the first steps.
         time = self.time()
         size = like(rate / _missing(one, time), parameter)

@@ -16,7 +16,7 @@ from dlir.ir.dialects.nd.operands import constant
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import func, state
 from dlir.ir.registry import find_op
-from dlir.ir.types import TensorType
+from dlir.ir.types import ScalarType, TensorType
 
 
 class Builder:
@@ -47,7 +47,7 @@ class Builder:
         with insertion_point(self._point):
             if not isinstance(value, Value):
                 is_number = isinstance(value, bool | int | float)
-                value = constant(value, parameter.type.dtype, parameter.type.shape) if is_number else constant(value)
+                value = _full(value, parameter.type) if is_number else constant(value)
             if value.type is not parameter.type:
                 hint = None
                 if isinstance(value.type, TensorType) and value.type.dtype is not parameter.type.dtype:
@@ -95,7 +95,7 @@ class Builder:
 
 def _scalar(value: Any, node: Node) -> Any:
     """`value`; DlirError if it is no scalar."""
-    if isinstance(value, Value) and value.type.shape != ():  # type: ignore[attr-defined]
+    if isinstance(value, Value) and value.type.shape != ():
         message = f"the {node.attributes['what']} must be a scalar, and is {value.type}"
         (source,) = node.inputs
         place = node.location if source is None else source.location
@@ -103,11 +103,17 @@ def _scalar(value: Any, node: Node) -> Any:
     return value
 
 
+def _full(number: float, type: TensorType) -> Value:
+    """A constant that is `number` everywhere."""
+    assert isinstance(type.dtype, ScalarType)
+    return constant(number, type.dtype, type.shape)
+
+
 def _filled(items: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]:
     """`items`, with numbers filling the shapes of the values beside them."""
     return tuple(
-        constant(item, value.type.dtype, value.type.shape)
-        if isinstance(item, bool | int | float) and isinstance(value, Value)
+        _full(item, value.type)
+        if isinstance(item, bool | int | float) and isinstance(value, Value) and isinstance(value.type, TensorType)
         else item
         for item, value in zip(items, like, strict=False)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.types import TensorType, dtype_from_numpy
 from dlir.passes.pipelines import PIPELINES
 from dlir.textir.checkpoint import save_checkpoint
+
+if TYPE_CHECKING:
+    from dlir.frontends.drawing import Picture
 
 
 def compile(
@@ -115,6 +118,17 @@ class Function:
     def explain(self) -> str:
         """Why it was compiled each time: which argument's shape or dtype was new."""
         return self._programs.explain(self.__name__)
+
+    def draw(self, kind: str, /, *positional: Any, **arrays: Any) -> Picture:
+        """A drawing: "graph" (the nodes), "folded" (the kernels) or "backward" (with the ops of the gradients).
+
+        The last two are for arguments like these.  A drawing has `svg`, `dot` and `save`; notebooks show it.
+        """
+        from dlir.frontends.drawing.stages import picture_of_graph, picture_of_program
+
+        if kind == "graph":
+            return picture_of_graph(self.graph)
+        return picture_of_program(self.lower(*positional, **arrays), kind)
 
     def save(self, path: Any) -> None:
         """Write the graph, its updates and the values of all parameters to one file, in one step, for `load_function`."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from typing import Any
 
 from dlir.frontends.symbolic.build import Builder
 from dlir.frontends.symbolic.node import CONSTANT, VARIABLE, Node, as_node, sorted_nodes
@@ -37,7 +36,7 @@ class Graph:
         nodes = list(sorted_nodes(self.roots))
         self.inputs = list(dict.fromkeys(node.name for node in nodes if node.op == VARIABLE))
         self.parameters = {}
-        for node in [*(target for target, _ in self.updates), *nodes]:
+        for node in [*nodes, *(target for target, _ in self.updates)]:
             if isinstance(node, Parameter) and self.parameters.setdefault(node.name, node) is not node:
                 note = Note("the other one is made here", self.parameters[node.name].location)
                 raise DlirError(f"two parameters are called '{node.name}'", node.location, notes=[note])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +15,15 @@ from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Call, Func, find_function
 from dlir.ir.dialects.state import Read, Write
 from dlir.ir.dialects.state import Variable as StateVariable
-from dlir.ir.errors import DlirError
-from dlir.ir.location import NameLoc
+from dlir.ir.errors import DlirError, did_you_mean
+from dlir.ir.location import UNKNOWN, NameLoc
 from dlir.ir.op import Op
 from dlir.ir.registry import find_op
 from dlir.ir.traversal import clone
 from dlir.ir.types import OpaqueType, TensorType
 from dlir.passes.manager import PassManager
 from dlir.textir import ParsedModule
+from dlir.textir.weights import check_array
 
 #: How graphs are written, see `saving`.
 PREFIX, VALUE = "symbolic.", OpaqueType("symbolic.value")
@@ -41,22 +42,39 @@ class Imported:
     single: bool
     updates: list[tuple[Parameter, Node]]
     parameters: dict[str, Parameter]
+    inputs: list[str] = field(default_factory=list)
     types: dict[str, TensorType] = field(default_factory=dict)
     donated: tuple[str, ...] = ()
     named: dict[str, Node] = field(default_factory=dict)
 
 
-def imported(parsed: ParsedModule, entry: str = "main") -> Imported:
+def imported(parsed: ParsedModule, entry: str = "main", weights: Mapping[str, Any] | None = None) -> Imported:
     """Function `entry` of a module as a graph of nodes, with parameters for the variables that it uses.
 
+    `weights` are the arrays of its ``dense_resource`` names, if it does not say itself where they are.
     DlirError if there is no such function, or if something in it is no op of arrays or layers.
     """
     module = parsed.module
     find_function(module, entry)
     if any(isinstance(op, Call) for op in module.walk()):
         module = PassManager.from_text("inline").run(clone(module))
-    reader = _Reader(module, find_function(module, entry), parsed.weights.get)
+    reader = _Reader(module, find_function(module, entry), _arrays(parsed, weights))
     return reader.read(SINGLE in module.attributes)
+
+
+def _arrays(parsed: ParsedModule, weights: Mapping[str, Any] | None) -> Callable[..., np.ndarray]:
+    """What finds the arrays of ``dense_resource`` names: in `weights` if those are given."""
+    if weights is None:
+        return parsed.weights.get
+
+    def get(name: str, type: TensorType) -> np.ndarray:
+        if name not in weights:
+            raise DlirError(f"no weights are given for '{name}'", hint=did_you_mean(name, weights))
+        array = np.asarray(weights[name])
+        check_array(f"'{name}'", array.dtype, array.shape, type, UNKNOWN)
+        return array
+
+    return get
 
 
 class _Reader:
@@ -91,6 +109,7 @@ class _Reader:
             role = self._function.arg_attributes(index)
             name = role["dlir.name"].value if "dlir.name" in role else argument.name or f"arg{index}"
             self._values[argument] = Variable(name)
+            self.found.inputs.append(name)
             if isinstance(argument.type, TensorType):
                 self.found.types[name] = argument.type
             if "dlir.donated" in role:
@@ -193,4 +212,3 @@ def _name_of(op: Operation, value: Value) -> str | None:
     if isinstance(op.location, NameLoc):
         return op.location.name
     return value.name
-

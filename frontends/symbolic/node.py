@@ -18,6 +18,18 @@ VARIABLE, CONSTANT, PARAMETER, RESULT, SCALAR = "variable", "constant", "paramet
 LEAVES = (VARIABLE, CONSTANT, PARAMETER)
 
 
+def _binary(op: str) -> Callable[[Any, Any], Node]:
+    return lambda self, other: Node(op, (self, other))
+
+
+def _swapped(op: str) -> Callable[[Any, Any], Node]:
+    return lambda self, other: Node(op, (other, self))
+
+
+def _unary(op: str) -> Callable[[Any], Node]:
+    return lambda self: Node(op, (self,))
+
+
 class Node:
     """A value of the graph: op `op` of `inputs` (nodes, numbers or None; a list is one group of operands), or a leaf.
 
@@ -27,6 +39,22 @@ class Node:
     __slots__ = ("__weakref__", "attributes", "inputs", "location", "name", "op", "segments")
     __array_ufunc__ = None  # NumPy arrays leave `array + node` to the node
     __hash__ = object.__hash__
+
+    __add__, __radd__ = _binary("nd.add"), _swapped("nd.add")
+    __sub__, __rsub__ = _binary("nd.sub"), _swapped("nd.sub")
+    __mul__, __rmul__ = _binary("nd.mul"), _swapped("nd.mul")
+    __truediv__, __rtruediv__ = _binary("nd.div"), _swapped("nd.div")
+    __floordiv__, __rfloordiv__ = _binary("nd.floor_divide"), _swapped("nd.floor_divide")
+    __mod__, __rmod__ = _binary("nd.mod"), _swapped("nd.mod")
+    __pow__, __rpow__ = _binary("nd.pow"), _swapped("nd.pow")
+    __matmul__, __rmatmul__ = _binary("nd.matmul"), _swapped("nd.matmul")
+    __lt__ = _binary("nd.less")
+    __le__ = _binary("nd.less_equal")
+    __gt__ = _binary("nd.greater")
+    __ge__ = _binary("nd.greater_equal")
+    __eq__ = _binary("nd.equal")  # type: ignore[assignment]
+    __ne__ = _binary("nd.not_equal")  # type: ignore[assignment]
+    __neg__, __abs__ = _unary("nd.neg"), _unary("nd.abs")
 
     def __init__(self, op: str, inputs: Sequence[Any] = (), attributes: dict[str, Any] | None = None, name: str = ""):
         self.op = op
@@ -48,6 +76,14 @@ class Node:
         """This node, which from now on is called `name`."""
         self.name = name
         return self
+
+    def with_inputs(self, inputs: Sequence[Node | None]) -> Node:
+        """A copy of this node with other inputs, as many as it has."""
+        copy = Node.__new__(Node)
+        for slot in ("attributes", "location", "name", "op", "segments"):
+            setattr(copy, slot, getattr(self, slot))
+        copy.inputs = list(inputs)
+        return copy
 
     @property
     def groups(self) -> list[Any]:
@@ -109,21 +145,6 @@ class Node:
         raise TypeError("a symbolic value has no length while the graph is built")
 
 
-def _operator(op: str, swapped: bool = False) -> Callable[..., Node]:
-    if swapped:
-        return lambda self, other: Node(op, (other, self))
-    return lambda self, *others: Node(op, (self, *others))
-
-
-for _pair in "add:add sub:sub mul:mul truediv:div floordiv:floor_divide mod:mod pow:pow matmul:matmul".split():
-    _name, _, _op = _pair.partition(":")
-    setattr(Node, f"__{_name}__", _operator(f"nd.{_op}"))
-    setattr(Node, f"__r{_name}__", _operator(f"nd.{_op}", swapped=True))
-for _pair in "neg:neg abs:abs eq:equal ne:not_equal lt:less le:less_equal gt:greater ge:greater_equal".split():
-    _name, _, _op = _pair.partition(":")
-    setattr(Node, f"__{_name}__", _operator(f"nd.{_op}"))
-
-
 def as_node(item: Any) -> Node | None:
     """`item` as a node; None stays None."""
     return item if item is None or isinstance(item, Node) else Constant(item)
@@ -137,7 +158,7 @@ def Variable(name: str) -> Node:
 def Constant(value: Any) -> Node:
     """A constant; a Python number takes the dtype of what it meets, as in NumPy."""
     value = value if isinstance(value, bool | int | float) else np.asarray(value)
-    if getattr(value, "dtype", None) == object:
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
         raise DlirError("a constant is a number or an array of numbers", hint="name an input with Variable(name)")
     return Node(CONSTANT, attributes={"value": value}, name=str(value) if np.ndim(value) == 0 else "")
 
@@ -178,6 +199,8 @@ class Ops:
 
 nd = Ops("nd")
 nn = Ops("nn")
+random = Ops("random")
+random = Ops("random")
 
 
 def _sorted_arguments(
@@ -224,6 +247,19 @@ def sorted_nodes(roots: Iterable[Node]) -> Iterable[Node]:
             stack.append((node, True))
             stack.extend((item, False) for item in reversed(node.inputs) if item is not None and item not in done)
     return done
+
+
+def replaced(roots: Sequence[Node], changes: Mapping[Node, Node]) -> list[Node]:
+    """`roots` with other nodes in place of those that `changes` names; these may be made of what they replace.
+
+    Nodes that use what is replaced are copied, and all others stay the same.
+    """
+    found: dict[Node, Node] = {}
+    for node in sorted_nodes(roots):
+        inputs = [None if item is None else found[item] for item in node.inputs]
+        is_same = all(new is old for new, old in zip(inputs, node.inputs, strict=True))
+        found[node] = changes[node] if node in changes else node if is_same else node.with_inputs(inputs)
+    return [found[root] for root in roots]
 
 
 def _line_of_user() -> Location:

@@ -21,8 +21,8 @@ class Parameter(Node):
     """A node whose value stays from call to call; all functions that use it see the same one.
 
     `value` is its first value: an array, or a node without inputs that computes it when it is asked for the first time
-    (``random.normal(random.key(0), shape=(3, 4))``).  Calls of functions with `updates` change it, and so does assigning to
-    `value`; shape and dtype stay.  Optimisers leave it alone if it is not `trainable`.
+    (``random.normal(random.key(seed=0), shape=(3, 4))``).  Calls of functions with `updates` change it, and so does
+    assigning to `value`; shape and dtype stay.  Optimisers leave it alone if it is not `trainable`.
     """
 
     __slots__ = ("_first", "_store", "trainable")
@@ -74,7 +74,9 @@ class Parameter(Node):
         try:
             dtype_from_numpy(array.dtype)
         except TypeError:
-            raise DlirError(f"parameter '{self.name}' cannot hold values of dtype {array.dtype}", self.location) from None
+            raise DlirError(
+                f"parameter '{self.name}' cannot hold values of dtype {array.dtype}", self.location
+            ) from None
         return array
 
 

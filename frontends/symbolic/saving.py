@@ -98,14 +98,16 @@ class _Writer:
         for node in sorted_nodes(graph.roots):
             self._values[node] = arguments[node.name] if node.op == VARIABLE else self._written(node)
         for parameter, node in graph.updates:
-            target = {"variable": SymbolRefAttr(parameter.name)}
+            target: dict[str, Attribute] = {"variable": SymbolRefAttr(parameter.name)}
             self._add(UnregisteredOp(f"{PREFIX}write", [self._values[node]], [], target))
         outputs = [self._as_value(self._values[node]) for node in graph.outputs]
         self._add(Return.create(*outputs))
 
     def _as_value(self, value: Value) -> Value:
         """`value` in the type of a function's results."""
-        return value if value.type is VALUE else self._add(UnregisteredOp(f"{PREFIX}value", [value], [VALUE])).results[0]
+        return (
+            value if value.type is VALUE else self._add(UnregisteredOp(f"{PREFIX}value", [value], [VALUE])).results[0]
+        )
 
     def _add(self, op: Operation) -> Operation:
         self._function.body.append(op)
@@ -130,7 +132,8 @@ class _Writer:
                     found[name] = attribute(value) if cls is None else cls.schema().attributes[name].encode(value)
         if node.name and node.op != CONSTANT:
             found[NAME] = StringAttr(node.name)
-        sizes = [size if size is not None else -1 if group is not None else -2 for size, group in zip(node.segments, node.groups)]
+        groups = zip(node.segments, node.groups, strict=True)
+        sizes = [size if size is not None else -1 if group is not None else -2 for size, group in groups]
         if any(size != -1 for size in sizes):
             found[GROUPS] = DenseArrayAttr(sizes)
         return found

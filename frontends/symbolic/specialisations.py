@@ -87,5 +87,7 @@ def _changed(types: Mapping[str, TensorType], before: Mapping[str, TensorType]) 
 
 
 def _change(name: str, old: TensorType, new: TensorType) -> str:
-    parts = [part for part, is_new in (("shape", old.shape != new.shape), ("dtype", old.dtype is not new.dtype)) if is_new]
+    parts = [
+        part for part, is_new in (("shape", old.shape != new.shape), ("dtype", old.dtype is not new.dtype)) if is_new
+    ]
     return f"new {' and '.join(parts)} of '{name}': {new}, was {old}"

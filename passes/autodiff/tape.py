@@ -1,7 +1,8 @@
 """A block of array ops as a list of steps with what each makes, uses and holds on to, to try changes on before making them.
 
 Bytes are those of values as they stand in the text.  Views and constants hold nothing, and neither does what is there
-anyway: arguments, variables and their new values, and results.  Fusion makes fewer values, so a plan never needs much more than is said here.
+anyway: arguments, variables and their new values, and results.  Fusion makes fewer values, so a plan never needs much more
+than is said here.
 """
 
 from __future__ import annotations

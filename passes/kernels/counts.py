@@ -67,9 +67,7 @@ class CostAnalysis:
             moved = human_bytes(item.bytes_accessed)
             rows.append((f"{item.flops:,}", f"{item.transcendentals:,}", moved, f"{item.intensity:.2f}", item.name))
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        return "\n".join(
-            "  ".join([*(cell.rjust(width) for cell, width in zip(row, widths)), row[4]]) for row in rows
-        )
+        return "\n".join("  ".join([*(cell.rjust(width) for cell, width in zip(row, widths)), row[4]]) for row in rows)
 
 
 def cost_analysis(function: Func) -> CostAnalysis:

@@ -23,7 +23,7 @@ class DirectRoles:
     """The dimensions of a contraction, each counted in parts of which the first is the outermost, by role.
 
     A part is a number in `extents`.  `column` runs along vectors of the operand `right`; `panels` are the other parts that
-    only that operand has.  `rows` are those of the operand `left` only, of which scalars are broadcast; `outer` are in both.
+    only that operand has.  `rows` are those of the operand `left` only, of which scalars are broadcast, or of none; `outer` are in both.
     `reduction` are the parts that are summed over, in the order in which they lie in the operand `right`.  Parts of extent 1
     have no role.
     """
@@ -116,7 +116,7 @@ def _roles(op: Primitive, right: int) -> DirectRoles | None:
         right,
         column,
         tuple(n for n in real if n < rank and n in in_right and n not in in_left and n != column),
-        tuple(n for n in real if n < rank and n in in_left and n not in in_right),
+        tuple(n for n in real if n < rank and n not in in_right),
         tuple(n for n in real if n < rank and n in in_left and n in in_right),
         tuple(reduction),
         width,

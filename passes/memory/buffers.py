@@ -29,7 +29,7 @@ from dlir.passes.memory.inplace import inplace_candidates, reshaped_operands
 from dlir.passes.memory.loops import CONTROL, Slots
 from dlir.passes.memory.packing import Host, lifetime, pack
 from dlir.passes.memory.parts import use_parts
-from dlir.passes.memory.timeline import SEQUENTIAL, Timeline, timeline
+from dlir.passes.memory.timeline import Timeline, timeline
 from dlir.passes.memory.updates import add_states, is_new_value, place_writes
 
 
@@ -88,7 +88,7 @@ def _last_uses(function: Func, times: Timeline) -> dict[Value, int]:
     found: dict[Value, int] = dict.fromkeys(function.body.args, 0)
     for op, time in times.starts.items():
         found.update(dict.fromkeys(op.results, time))
-        if op.name in SEQUENTIAL:
+        if not op.is_isolated:
             found.update((arg, time) for region in op.regions for block in region.blocks for arg in block.args)
         for value in op.operands:
             found[value] = max(found[value], times.last_use(value, op))

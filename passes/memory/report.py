@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func, find_function
+from dlir.ir.state import WRITES, state_of
 from dlir.ir.traversal import clone
 from dlir.ir.types import MemRefType, ShapedType, TensorType
 from dlir.passes.bind_shapes import bind_shapes
@@ -26,7 +27,8 @@ class MemoryReport:
 
     `naive` is what it takes when every op's result has memory of its own, as in NumPy: inputs, intermediate values and
     results.  `planned` is the inputs, the results that do not live in a donated input, and the arena; no plan for the
-    same kernels in the same order needs less than `lower_bound`.  Variables are not counted.
+    same kernels in the same order needs less than `lower_bound`.  A variable that the function writes counts once in all
+    of them (`state`), as a donated input whose memory holds a result would; other variables are not counted.
     """
 
     naive: int
@@ -38,10 +40,12 @@ class MemoryReport:
     buffers: int
     #: Bytes of results that live in donated inputs.
     aliased: int = 0
+    #: Bytes of the variables that the function writes.
+    state: int = 0
 
     @property
     def planned(self) -> int:
-        return self.inputs + self.results + self.arena
+        return self.inputs + self.state + self.results + self.arena
 
     # What JAX calls them (`jax.stages.CompiledMemoryStats`).
 
@@ -63,7 +67,8 @@ class MemoryReport:
         return self.arena
 
     def __str__(self) -> str:
-        parts = f"inputs {self.inputs:,} + results {self.results:,} + arena {self.arena:,}"
+        state = f" + variables {self.state:,}" if self.state else ""
+        parts = f"inputs {self.inputs:,}{state} + results {self.results:,} + arena {self.arena:,}"
         return f"memory: naive {self.naive:,}, planned {self.planned:,} ({parts}), at least {self.lower_bound:,} bytes"
 
 
@@ -74,35 +79,51 @@ def memory_report(module: Module, lowered: Module, entry: str = "main") -> Memor
     """
     function = find_function(lowered, entry)
     naive = naive_bytes(_source(module, function, entry))
-    if not any(isinstance(arg.type, MemRefType) for arg in function.body.args):
+    state = state_bytes(function)
+    if not is_over_buffers(function):
         inputs = sum(arg.type.nbytes for arg in function.body.args if isinstance(arg.type, TensorType))
-        return MemoryReport(naive, inputs, 0, naive - inputs, naive, 0)
+        return MemoryReport(naive, inputs, 0, naive - inputs - state, naive, 0, state=state)
     inputs, results = _argument_bytes(function, "dlir.input"), _result_bytes(function)
     arena, least = _arena_bytes(function)
     aliased = _result_bytes(function, donated=True)
-    return MemoryReport(naive, inputs, results, arena, inputs + results + least, _count_places(function), aliased)
+    bound = inputs + state + results + least
+    return MemoryReport(naive, inputs, results, arena, bound, _count_places(function), aliased, state)
+
+
+def is_over_buffers(function: Func) -> bool:
+    """Whether a function has been bufferised."""
+    return WRITES in function.attributes or any(isinstance(arg.type, MemRefType) for arg in function.body.args)
+
+
+def state_bytes(function: Func) -> int:
+    """Bytes of the variables that a function writes."""
+    module = function.parent_op
+    if module is None:
+        return 0
+    state = state_of(module, function)
+    return sum(state.variables[name]["type"].nbytes for name in state.written)
 
 
 def planned_bytes(function: Func) -> int:
-    """Bytes that a call of a bufferised function needs: inputs, results of their own, and arena or allocations."""
+    """Bytes that a call of a bufferised function needs: inputs, variables that it writes, results, arena or allocations."""
     return needed_bytes(function)[0]
 
 
 def needed_bytes(function: Func) -> tuple[int, int]:
     """`planned_bytes` and their lower bound."""
-    fixed = _argument_bytes(function, "dlir.input") + _result_bytes(function)
+    fixed = _argument_bytes(function, "dlir.input") + state_bytes(function) + _result_bytes(function)
     arena, least = _arena_bytes(function)
     return fixed + arena, fixed + least
 
 
 def naive_bytes(function: Func) -> int:
-    """Bytes of the inputs and of every computed value of a function over tensors or of kernels over buffers.
+    """Bytes of the inputs, written variables and every computed value of a function over tensors or kernels over buffers.
 
     Views (reshape, transpose, broadcast, slice) and constants take nothing.  Shapes must be static.  Of kernels that are
     lowered already, only the buffers that are left are counted.
     """
     tensors = sum(arg.type.nbytes for arg in function.body.args if isinstance(arg.type, TensorType))
-    inputs = tensors or _argument_bytes(function, "dlir.input")
+    inputs = (tensors or _argument_bytes(function, "dlir.input")) + state_bytes(function)
     computed = [value for op in function.walk() if _owns_memory(op) for value in op.results]
     if any(isinstance(value.type, TensorType) for value in computed):
         return inputs + sum(value.type.nbytes for value in computed if isinstance(value.type, TensorType))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
 from support.cuda import need_simulator
 
 from dlir.backends.compiler import compile_module, lower_module
-from dlir.backends.cuda.sim.module import KernelFault
-from dlir.backends.registry import find_backend
 from dlir.backends.variables import VariableStore
 from dlir.ir.errors import DlirError
-from dlir.passes.manager import PassManager
-from dlir.passes.pipelines import pipeline_for
 from dlir.textir import parse
 
 CONFIGURATIONS = [("ref", "O2"), *((b, level) for b in ("cpu", "cuda-sim") for level in ("O0", "O1", "O2"))]
@@ -171,3 +167,170 @@ def test_a_hundred_steps_are_those_of_numpy(compiled, optimiser):
     assert losses[-1] < losses[0] / 2
     for name, value in values.items():
         np.testing.assert_allclose(program.variables[name], value, rtol=2e-4, atol=2e-5)
+
+
+# ---------------------------------------------------------------- what is seen when
+
+X = np.arange(4, dtype=np.float32)
+A, B = variable("a", (4,), 1.0), variable("b", (4,), 2.0)
+
+
+def function(body, arguments="%x: tensor<4xf32>", results="tensor<4xf32>"):
+    arrow = f" -> {results}" if results else ""
+    return f"func.func @main({arguments}){arrow} {{\n{body}\n}}"
+
+
+def test_two_variables_change_places(compiled):
+    body = "%a = state.read @a\n%b = state.read @b\nstate.write @a, %b\nstate.write @b, %a\nreturn"
+    program = compiled(f"{A}\n{B}\n{function(body, '', '')}")
+    for step in range(3):
+        assert program() == ()
+        found = program.variables["a"][0], program.variables["b"][0]
+        assert found == ((2, 1) if step % 2 == 0 else (1, 2))
+
+
+def test_three_variables_go_round_and_one_looks_on(compiled):
+    names = "abcd"
+    text = "\n".join(variable(name, (4,), float(number)) for number, name in enumerate(names))
+    reads = "\n".join(f"%{name} = state.read @{name}" for name in names)
+    body = f"{reads}\n%e = nd.add %d, %a\n" + "\n".join(
+        f"state.write @{to}, %{source}" for to, source in zip("abcd", "bcae", strict=True)
+    )
+    program = compiled(f"{text}\n{function(body + chr(10) + 'return', '', '')}")
+    values = [0.0, 1.0, 2.0, 3.0]
+    for _ in range(4):
+        program()
+        a, b, c, d = values
+        values = [b, c, a, d + a]
+        assert [float(program.variables[name][1]) for name in names] == values
+
+
+def test_reads_behind_a_write_see_the_old_value(compiled):
+    body = """
+      %a = state.read @a
+      %n = nd.add %a, %x
+      state.write @a, %n
+      %again = state.read @a
+      %y = nd.mul %again, %x
+      return %y"""
+    program = compiled(f"{A}\n{function(body)}")
+    np.testing.assert_array_equal(program(X)[0], X)
+    np.testing.assert_array_equal(program(X)[0], (1 + X) * X)
+    np.testing.assert_array_equal(program.variables["a"], 1 + 2 * X)
+
+
+def test_a_variable_may_be_written_its_own_value_an_input_or_a_constant(compiled):
+    for value, want in (("%a", 1 + 0 * X), ("%x", X), ("%c", 7 + 0 * X)):
+        body = f"""
+          %a = state.read @a
+          %c = nd.constant {{value = dense<7.0> : tensor<4xf32>}}
+          state.write @a, {value}
+          %y = nd.add %a, %x
+          return %y"""
+        program = compiled(f"{A}\n{function(body)}")
+        np.testing.assert_array_equal(program(X)[0], 1 + X)
+        np.testing.assert_array_equal(program.variables["a"], want)
+        np.testing.assert_array_equal(program(X)[0], want + X)
+
+
+def test_a_new_value_that_is_returned_too_is_an_array_of_its_own(compiled):
+    body = "%a = state.read @a\n%n = nd.add %a, %x\nstate.write @a, %n\nreturn %n, %a, %n"
+    program = compiled(f"{A}\n{function(body, results='(tensor<4xf32>, tensor<4xf32>, tensor<4xf32>)')}")
+    results = [program(X) for _ in range(3)]
+    for step, (new, old, same) in enumerate(results):
+        np.testing.assert_array_equal(new, 1 + (step + 1) * X)
+        np.testing.assert_array_equal(old, 1 + step * X)
+        np.testing.assert_array_equal(same, new)
+        new[...] = 99
+    np.testing.assert_array_equal(program.variables["a"], 1 + 3 * X)
+
+
+def test_one_value_may_go_to_several_variables_in_several_shapes(compiled):
+    square = variable("s", (2, 2), 5.0)
+    body = """
+      %a = state.read @a
+      %s = state.read @s
+      %n = nd.add %a, %x
+      %r = nd.reshape %n {shape = [2, 2]}
+      %f = nd.reshape %s {shape = [4]}
+      %y = nd.mul %f, %x
+      state.write @a, %n
+      state.write @b, %n
+      state.write @s, %r
+      return %y"""
+    program = compiled(f"{A}\n{B}\n{square}\n{function(body)}")
+    np.testing.assert_array_equal(program(X)[0], 5 * X)
+    np.testing.assert_array_equal(program(X)[0], (1 + X) * X)
+    for name in "ab":
+        np.testing.assert_array_equal(program.variables[name], 1 + 2 * X)
+    np.testing.assert_array_equal(program.variables["s"], (1 + 2 * X).reshape(2, 2))
+
+
+def test_writes_of_called_functions_happen_in_the_caller(compiled):
+    text = f"""
+      {A}
+      func.func private @grow(%x: tensor<4xf32>) -> tensor<4xf32> {{
+        %a = state.read @a
+        %n = nd.add %a, %x
+        state.write @a, %n
+        return %n
+      }}
+      func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {{
+        %n = func.call @grow %x
+        %a = state.read @a
+        %y = nd.sub %n, %a
+        return %y
+      }}"""
+    program = compiled(text)
+    for step in range(3):
+        np.testing.assert_array_equal(program(X)[0], X)
+        np.testing.assert_array_equal(program.variables["a"], 1 + (step + 1) * X)
+
+
+def test_what_is_written_is_no_constant_for_any_function_of_the_module(compiled):
+    """Nothing may be computed once that depends on it: neither packed weights nor folded scales."""
+    text = """
+      state.variable @w {init = dense_resource<w>, type = tensor<16x32xf32>}
+      state.variable @scale {init = dense<2.0> : tensor<32xf32>, type = tensor<32xf32>}
+      func.func @train(%g: tensor<32xf32>) {
+        %s = state.read @scale
+        %n = nd.add %s, %g
+        state.write @scale, %n
+        return
+      }
+      func.func @main(%x: tensor<8x16xf32>) -> tensor<8x32xf32> {
+        %w = state.read @w
+        %s = state.read @scale
+        %p = nd.matmul %x, %w
+        %q = nd.broadcast_to %s {shape = [8, 32]}
+        %y = nd.mul %p, %q
+        return %y
+      }"""
+    rng = np.random.default_rng(3)
+    w, x = (rng.standard_normal(shape, dtype=np.float32) for shape in ((16, 32), (8, 16)))
+    store = VariableStore()
+    train = compiled(text, {"w": w}.__getitem__, entry="train", variables=store)
+    infer = compiled(text, {"w": w}.__getitem__, variables=store)
+    for step in range(3):
+        np.testing.assert_allclose(infer(x)[0], x @ w * (2 + step), rtol=1e-4, atol=1e-5)
+        train(np.ones(32, np.float32))
+
+
+def test_loops_carry_variables(compiled):
+    body = """
+      %a = state.read @a
+      %zero = arith.constant {value = 0 : index}
+      %one = arith.constant {value = 1 : index}
+      %three = arith.constant {value = 3 : index}
+      %n = scf.for %zero, %three, %one, %a ({
+      ^bb0(%i: index, %v: tensor<4xf32>):
+        %m = nd.add %v, %x
+        scf.yield %m
+      }) : tensor<4xf32>
+      state.write @a, %n
+      %y = nd.mul %a, %x
+      return %y"""
+    program = compiled(f"{A}\n{function(body)}")
+    np.testing.assert_array_equal(program(X)[0], X)
+    np.testing.assert_array_equal(program(X)[0], (1 + 3 * X) * X)
+    np.testing.assert_array_equal(program.variables["a"], 1 + 6 * X)

@@ -22,7 +22,7 @@ class Relu(Composite, name="nd.relu"):
 
     @staticmethod
     def infer(x: Tensor) -> Tensor:
-        need_kind(x.dtype, "if")
+        need_kind(x.dtype, "iuf")
         return x
 
     @staticmethod
@@ -36,7 +36,7 @@ class Relu(Composite, name="nd.relu"):
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        return [random_array(rng, random_shape(rng), random_dtype(rng, "if"), special=True)], {}
+        return [random_array(rng, random_shape(rng), random_dtype(rng, "iuf"), special=True)], {}
 
 
 class FloatActivation(FloatComposite):

@@ -171,7 +171,7 @@ class AdaptiveAvgPool(AdaptivePool, name="nd.adaptive_avg_pool"):
     def vjp(self, g: Value) -> Value:
         tiles = self.tiles()
         if tiles is not None:
-            share = nd.div(widened(g), float(math.prod(tiles.windows.kernel)))
+            share = nd.mul(widened(g), 1 / math.prod(tiles.windows.kernel))
             return tiles.close(tiles.spread(narrowed(share, g)))
         x, wide = self.operands[0], widened(g)
         for axis in range(self.leading, x.rank):

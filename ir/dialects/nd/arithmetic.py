@@ -290,7 +290,8 @@ def _unsigned_divmod(a: Value, b: Value) -> tuple[Value, Value]:
     """Quotient and remainder of unsigned integers, both 0 for divisor 0."""
     is_zero, zero = arith.cmpi("eq", b, 0), number(0, a.type)
     safe = arith.select(is_zero, number(1, b.type), b)
-    return tuple(arith.select(is_zero, zero, divide(a, safe)) for divide in (arith.divui, arith.remui))
+    quotient, remainder = (arith.select(is_zero, zero, divide(a, safe)) for divide in (arith.divui, arith.remui))
+    return quotient, remainder
 
 
 def _power(base: Value, exponent: Value, bits: int) -> Value:

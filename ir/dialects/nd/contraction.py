@@ -181,24 +181,35 @@ class Conv(Contraction, name="nd.conv"):
         x, w = self.operands
         windows, groups, rank = self._windows(), self["groups"], w.rank - 2
         extents = static_shape(self, x)[2:]
-        if max(windows.stride) > 1:
-            none, gaps = (0,) * g.rank, (0, 0, *(step - 1 for step in windows.stride))
-            g = nd.pad(g, low=none, high=none, interior=gaps)
+        gaps = (0, 0, *(step - 1 for step in windows.stride))
+        if any(gaps) and windows.kernel == (1,) * rank and not any((*windows.low, *windows.high)):
+            # Each element of the input is used once or not at all.
+            found = nd.conv(g, self._turned_kernel(), groups=groups)
+            spans = [(n - 1) * step + 1 for n, step in zip(g.shape[2:], windows.stride)]
+            rest = (0, 0, *(n - span for n, span in zip(extents, spans)))
+            return nd.pad(found, low=(0,) * g.rank, high=rest, interior=gaps)
+        if any(gaps):
+            g = nd.pad(g, low=(0,) * g.rank, high=(0,) * g.rank, interior=gaps)
         low = [span - 1 - before for span, before in zip(windows.spans, windows.low)]
         high = [n - have + before for n, have, before in zip(extents, g.shape[2:], windows.low)]
         for axis in range(rank):
             # What was read from beyond the input has no gradient.
             if low[axis] < 0 or high[axis] < 0:
                 g = along(g, 2 + axis, max(0, -low[axis]), min(0, high[axis]) or END)
+        padding = tuple(max(0, n) for n in (*low, *high))
+        return nd.conv(g, self._turned_kernel(), padding=padding, dilation=self["dilation"], groups=groups)
+
+    def _turned_kernel(self) -> Value:
+        """The kernel backwards in space, with the channels of input and output swapped."""
+        w, groups = self.operands[1], self["groups"]
         outputs, channels, *kernel = w.shape
+        rank = len(kernel)
         if max(kernel) > 1:
             first = (0, 0, *[END] * rank)
             w = nd.slice(w, start=first, stop=(END, END, *[-END] * rank), step=(1, 1, *[-1] * rank))
         w = nd.reshape(w, shape=(groups, outputs // groups, channels, *kernel)) if groups > 1 else w
         w = nd.transpose(w, perm=_swapped(w.rank, w.rank - rank - 2))
-        w = nd.reshape(w, shape=(groups * channels, outputs // groups, *kernel)) if groups > 1 else w
-        padding = tuple(max(0, n) for n in (*low, *high))
-        return nd.conv(g, w, padding=padding, dilation=self["dilation"], groups=groups)
+        return nd.reshape(w, shape=(groups * channels, outputs // groups, *kernel)) if groups > 1 else w
 
     def _gradient_of_kernel(self, g: Value) -> Value:
         """Channels stand for the batch and the batch for channels: strides become dilations, and the reverse."""

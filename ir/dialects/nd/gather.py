@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dlir.ir.affine import AffineExpr, AffineMap, delinearize, dim, dims, lookup
+from dlir.ir.affine import AffineExpr, AffineMap, delinearize, dims, lookup
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Composite, ElementContext, Primitive, Space
 from dlir.ir.dialects.nd.checks import kind_of, normalize_axis
@@ -55,7 +55,7 @@ class Take(Primitive, name="nd.take"):
         return np.take(x, places(indices, x.size if axis is None else x.shape[axis]), axis)
 
     def space(self) -> Space:
-        shape, (x, indices) = self.results[0].shape, self.operands
+        shape, x = self.results[0].shape, self.operands[0]
         point = dims(shape)
         first, place = self._split(point)
         found = lookup(1, place, self._extent)

@@ -22,7 +22,7 @@ from dlir.ir.dialects.nd.samples import pick
 from dlir.ir.errors import InferError
 from dlir.ir.op import Tensor
 from dlir.ir.ops import arith, nd
-from dlir.ir.types import I8, I16, I32, I64, INDEX, UI8, UI16, UI32, Shape
+from dlir.ir.types import I8, I16, I32, I64, INDEX, UI8, UI16, UI32, Shape, TensorType
 
 #: The dtypes that indices may have.  All their values fit the index type of loops, so that nothing wraps around.
 INDEX_DTYPES = (I8, I16, I32, I64, UI8, UI16, UI32)
@@ -57,18 +57,22 @@ def need_along(x: Tensor, indices: Tensor, axis: int) -> None:
 
 def along_axis(values: list[Any], axis: int) -> list[Any]:
     """x and what goes along it at `axis`, with their other dimensions broadcast to each other, where that is needed."""
-    shapes = [getattr(value.type, "shape", None) for value in values]
-    if None in shapes or len({len(shape) for shape in shapes}) > 1 or not -len(shapes[0]) <= axis < len(shapes[0]):
+    if not all(isinstance(value.type, TensorType) for value in values):
         return values
-    axis %= len(shapes[0])
+    shapes = [value.type.shape for value in values]
+    rank = len(shapes[0])
+    if any(len(shape) != rank for shape in shapes) or not -rank <= axis < rank:
+        return values
+    axis %= rank
     others = [(*shape[:axis], 1, *shape[axis + 1 :]) for shape in shapes]
     if others.count(others[0]) == len(others) or any(None in shape for shape in shapes):
         return values
     common = broadcast_shape(others)
-    return [
-        nd.broadcast_to(value, shape=(*common[:axis], shape[axis], *common[axis + 1 :]))
-        for value, shape in zip(values, shapes)
-    ]
+    return [_spread(value, (*common[:axis], shape[axis], *common[axis + 1 :])) for value, shape in zip(values, shapes)]
+
+
+def _spread(value: Value, shape: Sequence[Any]) -> Value:
+    return value if value.shape == shape else nd.broadcast_to(value, shape=shape)
 
 
 def places(indices: np.ndarray, extent: int) -> np.ndarray:

@@ -214,8 +214,7 @@ class AvgPool(Pool, name="nd.avg_pool"):
             assert extent is not None
             lengths = _lengths(windows, axis, extent, patches.counts[axis], self["count_include_pad"])
             counts = np.multiply.outer(counts, lengths.astype(counts.dtype))
-        same = counts.size == 0 or (counts == counts.flat[0]).all()
-        share = nd.div(widened(g), float(counts.flat[0]) if same and counts.size else counts)
+        share = nd.mul(widened(g), 1 / counts.flat[0] if (counts == counts.flat[0]).all() else 1 / counts)
         return patches.close(patches.spread(narrowed(share, g)))
 
     @classmethod

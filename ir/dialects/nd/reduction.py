@@ -160,11 +160,10 @@ class Mean(Reduction, name="nd.mean"):
         counted = [x.shape[axis] for axis in axes]
         if None in counted:
             ones = nd.broadcast_to(constant(1.0, accumulator(x.dtype)), x, shape=extents(x))
-            count = nd.sum(ones, axes=axes, keepdims=self["keepdims"])
-            share = nd.div(widened(g), count)
+            share = nd.div(widened(g), nd.sum(ones, axes=axes, keepdims=self["keepdims"]))
         else:
             # Of nothing there is nothing to share.
-            share = nd.div(widened(g), float(max(1, math.prod(counted))))
+            share = nd.mul(widened(g), 1 / max(1, math.prod(counted)))
         return spread(narrowed(share, x), x, axes)
 
 

@@ -68,7 +68,9 @@ class Scatter(Primitive):
         found = ctx.load(1, self.index_at(step, beside))
         return place_at(ctx, found, indices.dtype, self.results[0].shape[self.axis])
 
-    def added(self, ctx: ElementContext, before: Value, step: Sequence[AffineExpr], beside: Sequence[AffineExpr]) -> Value:
+    def added(
+        self, ctx: ElementContext, before: Value, step: Sequence[AffineExpr], beside: Sequence[AffineExpr]
+    ) -> Value:
         """Make the element after a step from what it was `before`."""
         update = widen(ctx.load(2, self.update_at(step, beside)))
         add = arith.addf if is_float(update.type) else arith.addi
@@ -96,7 +98,8 @@ class ScatterAdd(Scatter, name="nd.scatter_add"):
     def eval(x: Any, indices: Any, updates: Any, *, axis: int = 0) -> Any:
         axis = normalize_axis(axis, x.ndim)
         result = np.array(x)
-        np.add.at(result, (slice(None),) * axis + (places(indices, x.shape[axis]),), updates)
+        where: Any = (*[slice(None)] * axis, places(indices, x.shape[axis]))
+        np.add.at(result, where, updates)
         return result
 
     @property

@@ -140,8 +140,8 @@ def _polynomial(w: Value, parts: Sequence[tuple[Any, ...]]) -> Value:
     root = nd.sqrt(nd.maximum(w, parts[0][0]))
     at = choose([nd.sub(root if is_root else w, middle) for _, is_root, middle, _ in parts])
     rows = [(0.0,) * (length - len(row)) + row for *_, row in parts]
-    total = None
-    for coefficients in zip(*rows, strict=True):
-        here = choose(list(map(number, coefficients)))
-        total = here if total is None else nd.add(here, nd.mul(total, at))
+    first, *rest = [choose(list(map(number, coefficients))) for coefficients in zip(*rows, strict=True)]
+    total: Value = first
+    for coefficient in rest:
+        total = nd.add(coefficient, nd.mul(total, at))
     return total

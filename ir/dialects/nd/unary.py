@@ -25,7 +25,7 @@ class Unary(Elementwise):
     """Base of functions whose result has the operand's shape and dtype."""
 
     #: The kinds of dtype that the op takes: b, i, u, f.
-    kinds: ClassVar[str] = "if"
+    kinds: ClassVar[str] = "iuf"
 
     @classmethod
     def infer(cls, x: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ def float_for(dtype: ScalarType) -> ScalarType:
 
 
 class Neg(Unary, name="nd.neg"):
-    """-x.  The smallest integer stays itself."""
+    """-x.  Integers wrap around: the smallest one stays itself."""
 
     @staticmethod
     def eval(x: Any) -> Any:
@@ -80,7 +80,9 @@ class Abs(Unary, name="nd.abs"):
         return np.absolute(x)
 
     def scalar(self, x: Value) -> Value:
-        return math.absf(x) if is_float(x.type) else math.absi(x)
+        if is_float(x.type):
+            return math.absf(x)
+        return x if kind_of(self.operands[0].dtype) == "u" else math.absi(x)
 
     @of_first
     def vjp(self, g: Value) -> Value:
@@ -104,6 +106,8 @@ class Sign(Unary, name="nd.sign"):
             rest = arith.select(arith.cmpf("oeq", x, zero), zero, x)
             rest = arith.select(arith.cmpf("olt", x, zero), minus_one, rest)
             return arith.select(arith.cmpf("ogt", x, zero), one, rest)
+        if kind_of(self.operands[0].dtype) == "u":
+            return arith.select(arith.cmpi("ne", x, zero), one, zero)
         rest = arith.select(arith.cmpi("slt", x, zero), minus_one, zero)
         return arith.select(arith.cmpi("sgt", x, zero), one, rest)
 
@@ -283,7 +287,7 @@ class Rint(Unary, name="nd.rint"):
 
     @staticmethod
     def eval(x: Any) -> Any:
-        return x if x.dtype.kind == "i" else np.rint(x)
+        return x if x.dtype.kind in "iu" else np.rint(x)
 
     def scalar(self, x: Value) -> Value:
         return math.roundeven(x) if is_float(x.type) else x

@@ -10,9 +10,11 @@ import numpy as np
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.checks import kind_of, need_kind
 from dlir.ir.dialects.nd.creation import extents_of
+from dlir.ir.dialects.nd.gradients import extents
 from dlir.ir.dialects.nd.operands import broadcast_shape, constant
 from dlir.ir.dialects.nd.samples import pick, random_array, random_shape
 from dlir.ir.dialects.random.keys import RandomOp, key_words, need_key, random_key
+from dlir.ir.dialects.random.threefry import WORDS
 from dlir.ir.errors import InferError
 from dlir.ir.op import Tensor
 from dlir.ir.ops import nd, random
@@ -34,24 +36,21 @@ class Bits(Draw, name="random.bits"):
     """Unsigned integers of which every bit is set half of the time."""
 
     @staticmethod
-    def infer(
-        key: Tensor, like: Tensor | None = None, *, shape: tuple[int, ...], dtype: ScalarType = UI32
-    ) -> Tensor:
+    def infer(key: Tensor, like: Tensor | None = None, *, shape: tuple[int, ...], dtype: ScalarType = UI32) -> Tensor:
         need_key(key)
         if dtype not in (UI8, UI16, UI32, UI64):
             raise InferError(f"makes ui8, ui16, ui32 or ui64, not {dtype}")
         return TensorType(extents_of(shape, like), dtype)
 
     @staticmethod
-    def decompose(
-        key: Value, like: Value | None = None, *, shape: tuple[int, ...], dtype: ScalarType = UI32
-    ) -> Value:
+    def decompose(key: Value, like: Value | None = None, *, shape: tuple[int, ...], dtype: ScalarType = UI32) -> Value:
         upper, lower = _positions(extents_of(shape, like), like)
-        words = [nd.broadcast_to(word, lower, shape=_open(lower)) for word in (*key_words(key), upper)]
+        known = (*key_words(key), upper)
+        key0, key1, upper = (nd.broadcast_to(word, lower, shape=extents(lower)) for word in known)
         if dtype is not UI64:
-            mixed = random.threefry2x32(*words, lower)
+            mixed = random.threefry2x32(key0, key1, upper, lower)
             return mixed if dtype is UI32 else nd.cast(mixed, dtype=dtype)
-        first, second = (random.threefry2x32(*words, lower, word=word) for word in ("first", "second"))
+        first, second = (random.threefry2x32(key0, key1, upper, lower, word=word) for word in WORDS)
         return nd.bitwise_or(nd.left_shift(nd.cast(first, dtype=UI64), 32), nd.cast(second, dtype=UI64))
 
     @staticmethod
@@ -115,15 +114,11 @@ class Normal(Draw, name="random.normal"):
     """Floats of the normal distribution with mean 0 and variance 1."""
 
     @staticmethod
-    def infer(
-        key: Tensor, like: Tensor | None = None, *, shape: tuple[int, ...], dtype: ScalarType = F32
-    ) -> Tensor:
+    def infer(key: Tensor, like: Tensor | None = None, *, shape: tuple[int, ...], dtype: ScalarType = F32) -> Tensor:
         return Uniform.infer(key, like, shape=shape, dtype=dtype)
 
     @staticmethod
-    def decompose(
-        key: Value, like: Value | None = None, *, shape: tuple[int, ...], dtype: ScalarType = F32
-    ) -> Value:
+    def decompose(key: Value, like: Value | None = None, *, shape: tuple[int, ...], dtype: ScalarType = F32) -> Value:
         number = dtype.numpy.type
         lowest = float(np.nextafter(number(-1), number(0)))
         uniform = random.uniform(key, like, shape=shape, minval=lowest, maxval=1.0, dtype=dtype)
@@ -168,7 +163,11 @@ class TruncatedNormal(Draw, name="random.truncated_normal"):
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         operands, attributes = Draw.sample(rng)
-        return operands, {**attributes, "lower": float(rng.choice([-2.0, -0.5])), "upper": float(rng.choice([2.0, 1.0]))}
+        return operands, {
+            **attributes,
+            "lower": float(rng.choice([-2.0, -0.5])),
+            "upper": float(rng.choice([2.0, 1.0])),
+        }
 
 
 class Bernoulli(Draw, name="random.bernoulli"):
@@ -180,6 +179,7 @@ class Bernoulli(Draw, name="random.bernoulli"):
     @staticmethod
     def infer(key: Tensor, p: Tensor, like: Tensor | None = None, *, shape: tuple[int, ...]) -> Tensor:
         need_kind(p.dtype, "f")
+        assert isinstance(p.dtype, ScalarType)
         found = Uniform.infer(key, like, shape=shape, dtype=p.dtype)
         if broadcast_shape([found.shape, p.shape]) != found.shape:
             raise InferError(f"the probabilities {p} do not broadcast to {found.with_dtype(I1)}")
@@ -198,8 +198,8 @@ class Bernoulli(Draw, name="random.bernoulli"):
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
         (key, like), attributes = Draw.sample(rng)
         dtype = attributes.pop("dtype")
-        extents = attributes["shape"] if like is None else like.shape
-        kept = extents[int(rng.integers(len(extents) + 1)) :]
+        shape = attributes["shape"] if like is None else like.shape
+        kept = shape[int(rng.integers(len(shape) + 1)) :]
         p = random_array(rng, [1 if rng.random() < 0.4 else extent for extent in kept], dtype)
         return [key, np.asarray(p / 4 + p.dtype.type(0.5), p.dtype), like], attributes
 
@@ -227,8 +227,3 @@ def _positions(shape: tuple[int | None, ...], like: Value | None) -> tuple[Value
         whole = nd.broadcast_to(np.False_, like, shape=target)
         places = nd.iota(nd.reshape(whole, shape=(-1,)), shape=(-1,), dtype=UI32)
     return constant(np.uint32(0)), nd.reshape(places, shape=target)
-
-
-def _open(value: Value) -> tuple[int, ...]:
-    """The shape of `value` for `nd.broadcast_to`, with -1 for dynamic dimensions."""
-    return tuple(-1 if extent is None else extent for extent in value.shape)

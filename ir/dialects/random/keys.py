@@ -10,6 +10,7 @@ from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Composite
 from dlir.ir.dialects.nd.checks import kind_of
 from dlir.ir.dialects.nd.operands import constant
+from dlir.ir.dialects.random.threefry import WORDS
 from dlir.ir.errors import InferError
 from dlir.ir.op import Tensor
 from dlir.ir.ops import nd, random
@@ -111,8 +112,8 @@ def random_key(rng: np.random.Generator) -> np.ndarray:
 def _words(key: Value, count: Value) -> Value:
     """Both words of encrypted counters less than 2**32, side by side: `count` has each twice along the last axis."""
     shape = count.shape
-    known = [nd.broadcast_to(word, shape=shape) for word in (*key_words(key), constant(np.uint32(0)))]
-    words = [random.threefry2x32(*known, count, word=word) for word in ("first", "second")]
+    key0, key1, zero = (nd.broadcast_to(word, shape=shape) for word in (*key_words(key), constant(np.uint32(0))))
+    first, second = (random.threefry2x32(key0, key1, zero, count, word=word) for word in WORDS)
     side = nd.iota(shape=shape, axis=len(shape) - 1)
-    found: Value = nd.select(nd.equal(side, 0), *words)
+    found: Value = nd.select(nd.equal(side, 0), first, second)
     return found

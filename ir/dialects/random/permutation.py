@@ -14,7 +14,7 @@ from dlir.ir.dialects.random.keys import RandomOp, need_key, random_key
 from dlir.ir.errors import InferError
 from dlir.ir.op import Tensor
 from dlir.ir.ops import nd, random
-from dlir.ir.types import I32, I64, UI32, UI64, ScalarType
+from dlir.ir.types import I32, I64, UI64, ScalarType
 
 #: The array is ordered by words of 32 bits so many times that two equal words in all of them are no more likely than this
 #: power of the number of elements (Tan, in XLA's random_ops.cc): up to 1625 elements once, up to 2.6 million twice.

@@ -22,6 +22,9 @@ from dlir.ir.types import UI32
 
 Word = Literal["mixed", "first", "second"]
 
+#: Both words of an encrypted counter.
+WORDS: tuple[Word, Word] = ("first", "second")
+
 #: By how many bits the second word is turned, in rounds of four.
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 #: What the words of a key and the third word, made of them, xor to.
@@ -49,8 +52,8 @@ class Threefry2x32(Elementwise, name="random.threefry2x32"):
         def turned(x: Any, bits: int) -> Any:
             return (x << np.uint32(bits)) | (x >> np.uint32(32 - bits))
 
-        words = [np.asarray(x) for x in (key0, key1, count0, count1)]
-        return _word(*words, word, np.uint32, np.add, np.bitwise_xor, turned)
+        key0, key1, count0, count1 = (np.asarray(x) for x in (key0, key1, count0, count1))
+        return _word(key0, key1, count0, count1, word, np.uint32, np.add, np.bitwise_xor, turned)
 
     def scalar(self, key0: Value, key1: Value, count0: Value, count1: Value) -> Value:
         def turned(x: Value, bits: int) -> Value:

@@ -15,7 +15,7 @@ from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.gpu import PRIVATE, GPUFunc, GPUModule, launch, workgroup
 from dlir.ir.dialects.gpu_mma import mma_matrix
 from dlir.ir.dialects.scf import for_loop, if_else, parallel_loop, while_loop
-from dlir.ir.ops import arith, func, gpu, math, memref, vector
+from dlir.ir.ops import arith, func, gpu, math, memref, tensor, vector
 from dlir.ir.types import BF16, F16, F32, F64, I1, I8, I16, I32, I64, INDEX, MemRefType, TensorType, VectorType
 
 V8 = VectorType((8,), F32)
@@ -131,6 +131,15 @@ def add_buffers(module: Module) -> None:
         func.return_()
 
 
+def add_elements(module: Module) -> None:
+    made = function(module, "elements", [TensorType((2, 3), F32), INDEX])
+    with at_end(made.body):
+        x, i = made.body.args
+        found = tensor.extract(x, i, 2)
+        tensor.from_elements(found, found, result_types=[TensorType((1, 2), F32)])
+        func.return_()
+
+
 def add_vectors(module: Module) -> None:
     made = function(module, "vectors", [INDEX, MemRefType((4, 64), F32), F32])
     with at_end(made.body):
@@ -199,8 +208,8 @@ def add_products(kernels: GPUModule) -> None:
 
 @pytest.fixture
 def every_op() -> Module:
-    """A module that uses every op of arith, math, scf, memref, vector and gpu."""
+    """A module that uses every op of arith, math, scf, tensor, memref, vector and gpu."""
     module = Module.empty()
-    for add in (add_integers, add_floats, add_casts, add_control, add_buffers, add_vectors, add_gpu):
+    for add in (add_integers, add_floats, add_casts, add_control, add_elements, add_buffers, add_vectors, add_gpu):
         add(module)
     return module

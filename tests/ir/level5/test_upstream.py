@@ -28,7 +28,7 @@ from dlir.ir.verifier import verify
 from dlir.textir.parser import parse
 from dlir.textir.printer import print_module
 
-DIALECTS = ("arith", "math", "scf", "memref", "vector", "gpu")
+DIALECTS = ("arith", "math", "scf", "tensor", "memref", "vector", "gpu")
 
 
 @pytest.fixture(scope="session")

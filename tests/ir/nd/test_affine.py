@@ -10,7 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlir.ir.affine import AffineExpr, AffineMap, constant, delinearize, dim, dims, linearize, symbol
+from dlir.ir.affine import (
+    AffineExpr,
+    AffineMap,
+    constant,
+    delinearize,
+    dim,
+    dims,
+    has_lookup,
+    linearize,
+    lookup,
+    symbol,
+)
 from dlir.ir.core import Block
 from dlir.ir.types import INDEX
 
@@ -148,6 +159,24 @@ def test_symbols_take_part() -> None:
     # Without an extent it may be negative: nothing is assumed.
     assert (symbol(value) % 4 + 1).bounds == (1, 4)
     assert symbol(value).bounds == (None, None)
+
+
+def test_lookups_are_known_by_where_they_read() -> None:
+    table, other = Block([INDEX, INDEX]).args
+    found = lookup(0, [dim(0, 4) * 2 + dim(1, 2)], 8)
+    assert found.bounds == (0, 7) and (found + 8) // 8 == constant(1) and (found * 3 + dim(1, 3)) // 3 == found
+    assert found.used_dims() == (0, 1) and found.coefficient(0) == 0
+    assert has_lookup([constant(1), found % 3]) and not has_lookup([dim(0) % 3])
+    # Numbers read from one array at one place are equal, and no others.
+    mine, others = found.bind([table]), found.bind([other])
+    assert mine - found.bind([table]) == constant(0) and mine != others != found
+    moved = mine.substitute([dim(2), constant(1)])
+    assert moved == lookup(table, [dim(2) * 2 + 1], 8) and moved.used_dims() == (2,)
+    assert (found // 3).bind([table]) == mine // 3
+    # One of a single element is at its only place.
+    assert lookup(0, [dim(0)], 1) == constant(0)
+    with pytest.raises(TypeError, match="only known at run time"):
+        found.evaluate([0, 0])
 
 
 def test_maps_know_what_they_are() -> None:

@@ -53,7 +53,9 @@ def test_take_along_axis_is_numpys(rng):
         shape = list(x.shape)
         shape[axis] = 4
         indices = rng.integers(-x.shape[axis], x.shape[axis], shape)
-        np.testing.assert_array_equal(run("take_along_axis", x, indices, axis=axis), np.take_along_axis(x, indices, axis))
+        np.testing.assert_array_equal(
+            run("take_along_axis", x, indices, axis=axis), np.take_along_axis(x, indices, axis)
+        )
 
 
 def test_additions_are_made_in_order_and_rounded_each():

@@ -86,8 +86,10 @@ def _as_f64(array: np.ndarray, move: Any, rng: np.random.Generator) -> np.ndarra
     if array.dtype.kind not in "fV":
         return array
     array = array.astype(np.float64)
+    is_plain = np.isfinite(array) & (array != 0)
     noise = rng.normal(0.0, 2.0, array.shape)
-    return np.asarray(move(np.where(np.isfinite(array) & (array != 0), array + 0.1 * noise, noise)))
+    # What is positive stays so: a variance.
+    return np.asarray(move(np.where(is_plain, array * np.exp(0.05 * noise), noise)))
 
 
 def settled(function: Any, arrays: Sequence[Any], step: Sequence[Any]) -> list[Any] | None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.cuda import need_simulator
 from support.gradients import function_of, gradient, many, run
-from support.torch_peer import BFLOAT16, from_torch, to_torch
+from support.torch_peer import BFLOAT16, assert_near, from_torch, run_all, to_torch
 
 from dlir.ir.builder import at_end
 from dlir.ir.dialects.builtin import Module
@@ -413,9 +414,14 @@ def test_convolutions_have_pytorchs_second_derivatives(attributes: dict[str, Any
     same(lambda x, w: nd.conv(x, w, **attributes), lambda x, w: F.conv2d(x, w, **attributes), x, w, order=2)
 
 
-def test_convolutions_of_one_and_three_dimensions() -> None:
+def test_convolutions_of_one_and_three_dimensions_and_of_single_elements() -> None:
     same(lambda x, w: nd.conv(x, w, stride=(2,)), lambda x, w: F.conv1d(x, w, stride=2), draw(2, 3, 8), draw(4, 3, 3))
     attributes: dict[str, Any] = {"stride": (2, 1, 2), "padding": (1, 0, 1)}
+    same(
+        lambda x, w: nd.conv(x, w, stride=(2, 3)),
+        lambda x, w: F.conv2d(x, w, stride=(2, 3)),
+        *(draw(2, 3, 6, 8), draw(4, 3, 1, 1)),
+    )
     same(
         lambda x, w: nd.conv(x, w, **attributes),
         lambda x, w: F.conv3d(x, w, **attributes),
@@ -665,3 +671,40 @@ def test_gradients_are_few_ops() -> None:
 def test_a_shared_weight_meets_all_rows_in_one_product() -> None:
     names = count_of(nd.matmul, draw(2, 3, 4), draw(4, 5), wrt=1)
     assert names == ["reshape", "reshape", "matmul"]
+
+
+# ------------------------------------------------------------ compiled
+
+COMPILED: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
+    "max_pool": (lambda x: nd.max_pool(x, **POOLS[2]), [(2, 3, 9, 8)]),
+    "max_pool_tiles": (lambda x: nd.max_pool(x, **POOLS[0]), [(2, 3, 8, 6)]),
+    "avg_pool": (lambda x: nd.avg_pool(x, count_include_pad=False, **POOLS[4]), [(2, 3, 8, 6)]),
+    "adaptive": (lambda x: nd.adaptive_max_pool(x, output_size=(2, 4)), [(2, 5, 6)]),
+    "conv": (lambda x, w: nd.conv(x, w, **CONVOLUTIONS[3]), [(2, 4, 7, 8), (3, 4, 3, 2)]),
+    "conv_groups": (lambda x, w: nd.conv(x, w, **CONVOLUTIONS[6]), [(2, 4, 7, 8), (6, 2, 3, 2)]),
+    "matmul": (lambda a, b: nd.matmul(a, b, transpose_b=True), [(2, 3, 4), (5, 4)]),
+    "attention": (lambda q, k, v: nd.attention(q, k, v, causal=True), [(2, 6, 4), (2, 6, 4), (2, 6, 4)]),
+    "layer_norm": (nd.layer_norm, [(6, 8), (8,), (8,)]),
+    "softmax": (lambda x: nd.softmax(x, axis=0), [(6, 4)]),
+    "prod": (lambda x: nd.prod(x, axes=(0,)), [(7, 3)]),
+    "max": (lambda x: nd.max(x, axes=(0,)), [(7, 3)]),
+    "cumsum": (lambda x: nd.cumsum(x, axis=1, exclusive=True), [(3, 6)]),
+    "slice": (lambda x: nd.slice(nd.gelu(x), start=(6, 0), stop=(0, 5), step=(-2, 3)), [(7, 6)]),
+    "pow": (nd.pow, [(6,), (6,)]),
+}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda-sim"])
+def test_compiled_gradients_are_the_interpreted_ones(backend: str) -> None:
+    """All in one program, fused as they come."""
+    if backend == "cuda-sim":
+        need_simulator()
+    makers, groups, expected = [], [], []
+    for name, (build, shapes) in COMPILED.items():
+        arrays = [np.abs(draw(*shape, seed=i, dtype="f4")) + 0.1 for i, shape in enumerate(shapes)]
+        weights = draw(*run(function_of(build, arrays), *arrays)[0].shape, seed=8, dtype="f4")
+        makers.append(lambda *args, build=build: gradient(build(*args[:-1]), args[-1], args[:-1]))
+        groups.append([*arrays, weights])
+        expected += [(name, one) for one in ours(build, arrays, weights)]
+    for (name, want), got in zip(expected, run_all(makers, groups, backend), strict=True):
+        assert_near(name, got, want, 1e-4)

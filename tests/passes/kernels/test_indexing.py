@@ -34,7 +34,11 @@ def test_a_gather_is_one_kernel_with_its_indices_and_its_users(tools, rng, targe
     def body(x, i, b):
         return nd.tanh(nd.add(nd.take(x, nd.add(nd.mul(i, 2), 1), axis=0), b))
 
-    arrays = [rng.standard_normal((9, 8)).astype("f4"), rng.integers(-9, 9, (3, 5)), rng.standard_normal(8).astype("f4")]
+    arrays = [
+        rng.standard_normal((9, 8)).astype("f4"),
+        rng.integers(-9, 9, (3, 5)),
+        rng.standard_normal(8).astype("f4"),
+    ]
     (region,) = kernels(tools, body, arrays, target)
     assert "take" in tools.ops_of(region) and "tanh" in tools.ops_of(region)
 

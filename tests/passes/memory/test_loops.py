@@ -205,7 +205,9 @@ def test_a_variable_is_read_in_a_loop():
     text = "state.variable @v {init = dense<2.0> : tensor<8x8xf32>}\n" + HEAD + IN_PLACE + "}"
     module = parse(text.replace("%a = nd.mul %h, %w", "%v = state.read @v\n %a = nd.mul %h, %v"))
     for backend in ("ref", "cpu", "cuda-sim"):
-        (found,) = compile_module(module, backend=backend)(np.ones((8, 8), np.float32), np.zeros((8, 8), np.float32), np.float32(0))
+        (found,) = compile_module(module, backend=backend)(
+            np.ones((8, 8), np.float32), np.zeros((8, 8), np.float32), np.float32(0)
+        )
         np.testing.assert_array_equal(found, np.full((8, 8), 32, np.float32))
 
 

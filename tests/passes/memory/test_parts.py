@@ -131,3 +131,21 @@ def test_random_programs(seed, monkeypatch):
     with_parts = buffers.bytes_needed(module.body.first, 0)[0]
     monkeypatch.setattr(buffers, "use_parts", lambda *args: None)
     assert with_parts <= buffers.bytes_needed(module.body.first, 0)[0]
+
+
+@pytest.mark.parametrize("pipeline", ["fuse{max-ops=1}", "fuse"])
+def test_slices_that_kernels_read_are_no_kernels(pipeline):
+    """Of an input, of a temporary, of a result, contiguous or not: whoever uses them reads them where they lie."""
+
+    def body(x, w):
+        y = nd.matmul(nd.slice(x, start=(4, 0), stop=(12, 16)), w)
+        z = nd.matmul(nd.slice(y, start=(2, 0), stop=(6, 16)), w)
+        corner = nd.slice(z, start=(0, 8), stop=(4, 16))
+        return y, nd.matmul(corner, nd.slice(w, start=(0, 0), stop=(8, 16)))
+
+    module = make_function([ROWS, ROWS], body)
+    wanted = run_tensors(module.body.first, arrays := [np.eye(16, dtype=np.float32) + k for k in range(2)])
+    function = PassManager.from_text(pipeline + ",bufferize,plan-memory").run(module).body.first
+    assert [op.name for op in function.body.ops if op.name in ("kernel.region", "memref.copy")] == ["kernel.region"] * 3
+    for got, want in zip(run_buffers(function, arrays)[0], wanted, strict=True):
+        np.testing.assert_array_equal(got, want)
