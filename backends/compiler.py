@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dlir.backends.device_memory import check_fits, fits
+from dlir.backends.numerics import Checked, read_checks
 from dlir.backends.program_cache import Compiled, find_program, keep_program, program_key
 from dlir.backends.registry import Backend, find_backend
 from dlir.backends.variables import VariableStore
@@ -21,6 +22,7 @@ from dlir.ir.errors import DlirError
 from dlir.ir.state import state_of
 from dlir.ir.traversal import clone
 from dlir.ir.verifier import verified
+from dlir.passes.check_numerics import CHECKS
 from dlir.passes.manager import Pass, PassManager
 from dlir.passes.pipelines import pipeline_for
 
@@ -115,15 +117,19 @@ def compile_module(
     entry: str = "main",
     after: Callable[[Pass, Module], None] | None = None,
     variables: VariableStore | None = None,
+    check_numerics: bool = False,
 ) -> Program:
     """Compile function `entry` of `module`, which stays as it is.
 
     `weights` gives the arrays of ``dense_resource`` names (`textir.weights`); `after` is called after each pass with the
     pass and the module.  With `variables`, all variables of the module live in that store, where other programs and Python
     may change them, and none is taken for a constant; without, the program has a store of its own for those that the module
-    writes.  DlirError if there is no such function or something in the module cannot be compiled.
+    writes.  With `check_numerics`, a call raises DlirError for the first op that makes a NaN or an infinity, and no variable
+    is changed (the pass `check-numerics`); it takes longer.  DlirError if there is no such function or something in the module cannot be compiled.
     """
     chosen = find_backend(backend)
+    if check_numerics:
+        module = PassManager.from_text("inline,differentiate,check-numerics").run(clone(module))
     function = find_function(module, entry)
     is_shared, store = variables is not None, VariableStore() if variables is None else variables
     start = time.perf_counter()
@@ -157,8 +163,11 @@ def _loaded(backend: Backend, module: Module, entry: str, weights: Any, store: V
     # A backend that knows no variables need not take them.
     variables = {"variables": store} if has_state else {}
     if codes is None:
-        return backend.load(module, entry, weights, **variables)
-    return backend.code.load_code(module, entry, codes, weights, **variables)
+        executable = backend.load(module, entry, weights, **variables)
+    else:
+        executable = backend.code.load_code(module, entry, codes, weights, **variables)
+    checks = find_function(module, entry).attributes.get(CHECKS)
+    return executable if checks is None else Checked(executable, read_checks(checks))
 
 
 def describe(module: Module, lowered: Module, entry: str, codes: Any, stats: dict[str, dict[str, int]]) -> Compiled:

@@ -4,9 +4,9 @@ A step is the network, softmax cross-entropy of its result, gradients, and the S
 weights in variables that the step writes, JAX donates them, torch updates them in place.  The loss after a few steps is
 compared before the timing; times are the best and the median of many calls, in turn.
 
-    python benchmarks/train_step.py [--seconds 5] [--threads 2] [--without NAME ...] [--save FOLDER]
+    python benchmarks/train_step.py [--seconds 5] [--threads 2] [--without NAME ...]
 
-`--save` writes the programs of the steps as text, for ``kernel_times.py``.
+Kernel by kernel: ``kernel_times.py train-mlp`` and so on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,7 +68,12 @@ def gpt() -> Net:
     return net
 
 
-NETS: dict[str, Callable[[], Net]] = {"mlp": mlp, "lenet": lambda: lenet(64), "resnet": resnet, "gpt": gpt}
+def small_images() -> Net:
+    """LeNet-5 on batches of 64."""
+    return lenet(64)
+
+
+NETS: dict[str, Callable[[], Net]] = {"mlp": mlp, "lenet": small_images, "resnet": resnet, "gpt": gpt}
 
 
 def batch(net: Net) -> tuple[np.ndarray, np.ndarray]:
@@ -193,14 +197,6 @@ def measure(net: Net, options: argparse.Namespace) -> None:
         print(f"  {name:8} {human(t.best):>10}  median {human(t.median):>10}  {t.best / ours:6.2f}x", flush=True)
 
 
-def save(net: Net, path: Path) -> None:
-    """Write the program of a step."""
-    from dlir.textir import print_module, write_safetensors
-
-    path.write_text(print_module(to_dlir(net)), encoding="utf-8")
-    write_safetensors(path.with_suffix(".safetensors"), net.weights)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, time, print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -208,19 +204,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="time for each network")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--without", nargs="*", default=[], help="contestants to leave out")
-    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write the programs there, and do nothing else")
     options = parser.parse_args(arguments)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "DLIR_NUM_THREADS"):
         os.environ[name] = str(options.threads)
     if options.threads == 1:
         os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     for name in options.nets or NETS:
-        net = NETS[name]()
-        if options.save:
-            save(net, options.save / f"{name}.dlir")
-        else:
-            print(f"{name}: {(NETS[name].__doc__ or name).strip()}")
-            measure(net, options)
+        print(f"{name}: {NETS[name].__doc__}")
+        measure(NETS[name](), options)
     return 0
 
 

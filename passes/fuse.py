@@ -20,7 +20,7 @@ from dlir.passes.kernels.regions import make_regions
 from dlir.passes.kernels.shadow import Shadow
 from dlir.passes.kernels.sink import sink_free
 from dlir.passes.manager import Pass, option
-from dlir.passes.targets import cpu, cuda
+from dlir.passes.targets import find_target
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Fuse(Pass, name="fuse"):
             return
         for op in ops:
             check_static(op)
-        suits = cuda.suits if self.target == "cuda" else cpu.suits
+        suits = find_target(self.target).suits
         for op in ops:
             self.stats["expanded"] += _expand_unless_kernel(op, suits)
         clustering = Clustering(block, self.max_ops, self.max_buffers, suits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 #: From big ops to code; each pass finds nothing to do on what is already below its level.
 O2 = (
-    "inline,differentiate,lower-nn,canonicalize,cse,recognise,fold-scales,layout,hoist-constants,"
+    "inline,differentiate,lower-nn,canonicalize,cse,recognise,fold-scales,layout,hoist-constants,remat,"
     "fuse,schedule,reorder,bufferize,plan-memory,lower-kernels,map"
 )
 

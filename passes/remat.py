@@ -44,7 +44,8 @@ class Remat(Pass, name="remat"):
         for _ in range(_ROUNDS):
             tape = Tape(function.body)
             peak, place = tape.peak()
-            places = tape.places(cheapest_again(tape, place), place) if peak > self.above else {}
+            again = cheapest_again(tape, place, peak * (1 - _LESS)) if peak > self.above else []
+            places = tape.places(again, place)
             if not places or tape.peak(places, place)[0] > peak * _LESS:
                 return
             tape.write(places, place)

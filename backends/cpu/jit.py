@@ -6,6 +6,7 @@ a user's mistake: they are raised as :class:`CodegenError`.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,8 +64,23 @@ class _Host:
         self.data_layout = str(self.create_machine().target_data)
         self.compiler = llvm.create_lljit_compiler(self.create_machine())
         # llvmlite lets one thread at a time into LLVM, which needs that only where threads share a context or a machine.
-        run = lib.LLVMPY_RunNewModulePassManager
-        self.run_passes = getattr(run, "_cfn", run)
+        self.run_passes, self._emit = (
+            getattr(call, "_cfn", call)
+            for call in (lib.LLVMPY_RunNewModulePassManager, lib.LLVMPY_TargetMachineEmitToMemory)
+        )
+
+    def emit_object(self, machine: Any, module: Any) -> bytes:
+        """The relocatable object of a module; what llvmlite's `machine.emit_object` does, but beside other threads."""
+        from llvmlite.binding.ffi import OutputString, lib
+
+        with OutputString() as error:
+            buffer = self._emit(machine, module, 1, error)
+            if not buffer:
+                raise CodegenError(f"LLVM cannot emit the object: {error}")
+        try:
+            return ctypes.string_at(lib.LLVMPY_GetBufferStart(buffer), lib.LLVMPY_GetBufferSize(buffer))
+        finally:
+            lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
     def create_machine(self) -> Any:
         return self.target.create_target_machine(
@@ -182,7 +198,7 @@ def _compiled(source: Source) -> bytes:
     host = _host()
     machine, context = host.create_machine(), host.llvm.create_context()
     with _optimised(source, machine, context) as module:
-        return machine.emit_object(module)
+        return host.emit_object(machine, module)
 
 
 def link(codes: Iterable[bytes], exports: Iterable[str], imports: Mapping[str, int] | None = None) -> Library:

@@ -13,9 +13,15 @@ from collections.abc import Sequence
 from dlir.passes.autodiff.tape import Tape, is_cheap, is_view
 
 
-def cheapest_again(tape: Tape, place: int) -> list[int]:
-    """The steps before `place` to compute again for users from there on, so that fewest bytes are kept across it."""
+def cheapest_again(tape: Tape, place: int, least: float = 0) -> list[int]:
+    """The steps before `place` to compute again for users from there on, so that fewest bytes are kept across it.
+
+    None if at most `least` bytes wait there for a later step: what the step at `place` uses is needed in any case.
+    """
     wanted = tape.crossing(place)
+    here = {tape.roots[number] for number in tape.steps[place].used}
+    if tape.held(number for number in wanted if tape.roots[number] not in here) <= least:
+        return []
     cheap: dict[int, bool] = {}
     needed = _ancestors(tape, wanted, cheap)
     if not any(cheap.values()):

@@ -111,12 +111,13 @@ class Tape:
     def peak(self, places: dict[int, int] | None = None, place: int = 0) -> tuple[int, int]:
         """The most bytes that are held at one time, with copies at `places` for users from `place` on, and in which step."""
         places = places or {}
-        order = [(step, False) for step in range(len(self.steps))]
+        unused = self._unused(places, place)
+        order = [(step, False) for step in range(len(self.steps)) if step not in unused]
         order += [(step, True) for step in places]
         order.sort(key=lambda item: (places[item[0]], 0, item[0]) if item[1] else (item[0], 1, 0))
         last: dict[tuple[int, bool], int] = {}
         for time, (step, is_copy) in enumerate(order):
-            for holder in self._touched(step, is_copy or step >= place, is_copy, places):
+            for holder in self._touched(step, is_copy, places, place):
                 last[holder] = time
         dying: list[list[tuple[int, bool]]] = [[] for _ in order]
         for holder, time in last.items():
@@ -129,20 +130,29 @@ class Tape:
             live -= sum(self.sizes[number] for number, _ in dying[time])
         return most, most_at
 
-    def _touched(self, step: int, is_late: bool, is_copy: bool, places: dict[int, int]) -> list[tuple[int, bool]]:
+    def _touched(self, step: int, is_copy: bool, places: dict[int, int], place: int) -> list[tuple[int, bool]]:
         """The memory that a step makes or uses: a value's number, and whether it is that of the copy."""
+        is_late = is_copy or step >= place
         touched = [(number, is_copy) for number in self.steps[step].made]
         for number in self.steps[step].used:
-            root = number
-            # A view of what is computed again is a view of the copy, if it is one itself.
-            from_copy = is_late and self.maker[root] in places
-            found = self.roots[root]
-            if found is not None:
-                touched.append((found, from_copy and self.maker[found] in places))
+            # What is late, or a copy, looks at the copy.
+            looks_at_copy = is_late and (self.maker[number] in places or self.maker[number] >= place)
+            root = self.roots[number]
+            if root is not None:
+                touched.append((root, looks_at_copy and self.maker[root] in places))
         return touched
 
+    def _unused(self, places: dict[int, int], place: int) -> dict[int, None]:
+        """The steps whose results only copies use, once there are copies."""
+        found: dict[int, None] = {}
+        for step in sorted(places, reverse=True):
+            users = [user for number in self.steps[step].made for user in self.users[number]]
+            if all(user >= place or user in found for user in users):
+                found[step] = None
+        return found
+
     def write(self, places: dict[int, int], place: int) -> None:
-        """Make the copies in the block, and let users from `place` on use them."""
+        """Make the copies in the block, let users from `place` on use them, and drop what nobody uses then."""
         numbers = {step.op: index for index, step in enumerate(self.steps)}
         first: dict[int, Operation] = {}
         copies: dict[Operation, None] = {}
@@ -163,6 +173,8 @@ class Tape:
                         owner = owner.parent_op
                     if owner in copies or numbers.get(owner, -1) >= place:
                         use.set(new)
+        for index in self._unused(places, place):
+            self.steps[index].op.erase()
 
 
 def is_view(op: Operation) -> bool:

@@ -67,10 +67,12 @@ class Buffers:
         found = memref.load(source, [emitter.index(expr) for expr in index])
         return _converted(found, signless(found.type))
 
-    def load_vector(self, emitter: Emitter, value: Value, index: Sequence[AffineExpr], type: VectorType) -> Value:
-        """The elements of tensor `value` from `index` on, which are neighbours in memory."""
+    def load_vector(
+        self, emitter: Emitter, value: Value, index: Sequence[AffineExpr], type: VectorType, behind: int = 0
+    ) -> Value:
+        """The elements of tensor `value` that are `behind` the one at `index` in memory, and its neighbours."""
         buffer = self._flattened(emitter, self._memrefs[value])
-        return vector.load(buffer, [emitter.index(linearize(index, value.shape))], type)
+        return vector.load(buffer, [emitter.index(linearize(index, value.shape) + behind)], type)
 
     def store(self, emitter: Emitter, scalar: Value, target: Value, index: Sequence[AffineExpr]) -> None:
         """Write `scalar` to memref `target` at `index`."""

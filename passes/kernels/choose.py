@@ -8,7 +8,7 @@ from dlir.ir.traversal import clone
 from dlir.passes.kernels.expand import expand_all
 from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.planner import plan_kernel
-from dlir.passes.targets import cpu, cuda
+from dlir.passes.targets import find_target
 
 
 def choose_schedule(region: KernelRegion, target: str, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
@@ -20,7 +20,8 @@ def choose_schedule(region: KernelRegion, target: str, vector_bytes: int = 0) ->
     try:
         expand_all(copy.body)
         plan = plan_kernel(copy.body.terminator.operands, lambda op: True)
-        return cuda.choose(plan) if target == "cuda" else cpu.choose(plan, vector_bytes)
+        choose = find_target(target).choose
+        return choose(plan) if target == "cuda" else choose(plan, vector_bytes)
     except Unfit as reason:
         raise DlirError(f"this region cannot be one kernel: {reason}", region.location) from None
     finally:

@@ -295,9 +295,7 @@ class Item:
         point = owner.roles.index({**values, owner.roles.column: constant(0)})
         leaf = leaf_of(owner.op, owner.roles.right, point)
         assert leaf is not None
-        value, index = leaf
-        index = (*index[:-1], index[-1] + number * owner.lanes)
-        return self.emitter.buffers.load_vector(self.emitter, value, index, type)
+        return self.emitter.buffers.load_vector(self.emitter, *leaf, type, number * owner.lanes)
 
     def _scalar(self, place: tuple[AffineExpr, AffineExpr], values: Mapping[int, AffineExpr]) -> Value:
         owner = self.owner

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 
 from dlir.ir.errors import did_you_mean
 from dlir.passes.kernels.attention import emit_attention
-from dlir.passes.kernels.attention_cuda import emit_attention_blocks
 from dlir.passes.kernels.contraction import emit_contraction
-from dlir.passes.kernels.contraction_cuda import emit_elements, emit_tiles
 from dlir.passes.kernels.direct import emit_direct
 from dlir.passes.kernels.flat import emit_blocks, emit_flat, emit_nest, emit_runs
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.lanes import emit_lanes
-from dlir.passes.kernels.mma_cuda import emit_mma_tiles
 from dlir.passes.kernels.parts import SEPARATOR, emit_parts, kernels_of_parts, split_tile
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.pooled import emit_pooled
@@ -46,6 +44,15 @@ class Schedule:
             raise Unfit(f"the tile must be {len(self.tile)} integers ({', '.join(self.tile)}), not {list(tile)}")
         if any(size < 1 for size in tile):
             raise Unfit(f"the tile must be positive integers, not {list(tile)}")
+
+
+def _for_gpus(module: str, name: str) -> Callable[[Kernel], None]:
+    """What a module of this package emits, imported when it is first used: who compiles for a CPU never needs it."""
+
+    def emit(kernel: Kernel) -> None:
+        getattr(import_module(f"dlir.passes.kernels.{module}"), name)(kernel)
+
+    return emit
 
 
 #: Forms whose loops are those of a pointwise kernel.
@@ -99,7 +106,7 @@ SCHEDULES: dict[str, Schedule] = {
         True,
     ),
     "attention-blocks": Schedule(
-        emit_attention_blocks,
+        _for_gpus("attention_cuda", "emit_attention_blocks"),
         ("attention",),
         "blocks of queries, plain loops, for the blocks of threads of a GPU",
         ("queries", "keys"),
@@ -112,19 +119,19 @@ SCHEDULES: dict[str, Schedule] = {
         True,
     ),
     "element": Schedule(
-        emit_elements,
+        _for_gpus("contraction_cuda", "emit_elements"),
         ("window", "contraction", "pooled"),
         "an item for each element; its reduction may be a block's, for a GPU",
     ),
     "block-tile": Schedule(
-        emit_tiles,
+        _for_gpus("contraction_cuda", "emit_tiles"),
         ("contraction",),
         "tiles by blocks of threads, for a GPU",
         ("rows", "columns", "depth"),
         True,
     ),
     "mma-tile": Schedule(
-        emit_mma_tiles,
+        _for_gpus("mma_cuda", "emit_mma_tiles"),
         ("contraction",),
         "tiles by warps on the tensor cores of a GPU, for factors of f16 or bf16",
         ("rows", "columns", "depth"),

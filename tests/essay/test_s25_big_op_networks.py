@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dlir.frontends.symbolic import Node, Variable, compile, nd, nn, to_module
+from dlir.frontends.symbolic import Node, Variable, compile, nd, nn
+from dlir.frontends.symbolic.graph import Graph
 from dlir.ir.byte_counts import human_bytes
 from dlir.ir.traversal import clone
 from dlir.ir.types import F32, TensorType
@@ -123,7 +124,7 @@ SAVING = {"LeNet-5 b64": 2, "AlexNet b8": 2, "ResNet-18 b8": 7, "ResNet-34 b8": 
 @pytest.mark.parametrize("name", NETS)
 def test_plans_are_at_the_lower_bound(name, plan, measured):
     net = NETS[name]()
-    module = to_module([net.out], net.types)
+    module = Graph([net.out], []).module(net.types)
     lowered = PassManager.from_text(PLANS[plan]).run(clone(module))
     memory = memory_report(module, lowered)
     naive, planned, least = (n - memory.inputs for n in (memory.naive, memory.planned, memory.lower_bound))

@@ -9,8 +9,7 @@ import pytest
 
 from dlir.backends.compiler import lower_module
 from dlir.backends.registry import emit_source
-from dlir.frontends.symbolic import Variable, compile, nd, nn, to_module
-from dlir.ir.types import F32, TensorType
+from dlir.frontends.symbolic import Spec, Variable, compile, nd, nn
 
 
 def softmax(x):
@@ -34,7 +33,7 @@ PAIRS = {
 
 
 def source(node, backend):
-    module = to_module([node], {"x": TensorType((4, 16), F32)})
+    module = compile(node).module(x=Spec((4, 16)))
     return emit_source(lower_module(module, backend), "main", {"cpu": "llvm", "cuda": "cuda"}[backend])
 
 

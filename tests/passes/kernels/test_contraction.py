@@ -166,3 +166,45 @@ def test_what_lies_outside_is_not_asked_for_one_by_one(tools):
     lowered = tools.passes(module, "bufferize,lower-kernels")
     chosen = [op for op in lowered.walk() if op.name == "arith.select" and op.results[0].type is F32]
     assert not chosen
+
+
+def test_panels_of_several_vectors_may_end_in_dimensions_of_one(tools):
+    # What the gradient of a 1x1 convolution reads: weights with the channels of the result last, but for the kernel.
+    rng = np.random.default_rng(0)
+    x, w = integers(rng, (2, 24, 4, 4)), integers(rng, (24, 64, 1, 1))
+    module = tools.make(lambda x, w: nd.conv(x, nd.transpose(w, perm=(1, 0, 2, 3))), x, w)
+    found = directly(tools, module, [x, w])
+    np.testing.assert_array_equal(found, np.einsum("nchw,co->nohw", x, w[:, :, 0, 0]))
+
+
+def test_what_neither_operand_depends_on_is_computed_everywhere(tools):
+    # What the gradient of a mean behind a 1x1 convolution reads: one number for a whole image.
+    rng = np.random.default_rng(0)
+    x, w = integers(rng, (2, 24)), integers(rng, (24, 64, 1, 1))
+
+    def body(x, w):
+        image = nd.broadcast_to(nd.reshape(x, shape=(2, 24, 1, 1)), shape=(2, 24, 4, 4))
+        return nd.conv(image, nd.transpose(w, perm=(1, 0, 2, 3)))
+
+    found = directly(tools, tools.make(body, x, w), [x, w])
+    np.testing.assert_array_equal(found, np.broadcast_to((x @ w[:, :, 0, 0])[:, :, None, None], (2, 64, 4, 4)))
+
+
+def directly(tools, module, arrays):
+    """The result of `module` as one kernel that reads its weights where they lie."""
+    fused = tools.passes(module, "fuse")
+    (region,) = tools.regions(fused)
+    region.set("schedule", "direct")
+    region.set("tile", (3, 64, 16))
+    (found,) = tools.run(tools.passes(fused, AFTER), arrays)
+    return found
+
+
+@pytest.mark.parametrize("shape", [(7, 40, 33), (70, 33, 64), (5, 16, 16)], ids=str)
+def test_a_transposed_operand_is_packed_in_runs(tools, limits, shape):
+    m, k, n = shape
+    rng = np.random.default_rng(0)
+    a, b = integers(rng, (m, k)), integers(rng, (n, k))
+    module = tiled(tools, tools.make(lambda a, b: nd.matmul(a, b, transpose_b=True), a, b), (4, 16, 8))
+    (found,) = tools.run(tools.passes(module, AFTER), [a, b])
+    np.testing.assert_array_equal(found, a @ b.T)
