@@ -125,7 +125,9 @@ def compile_module(
     pass and the module.  With `variables`, all variables of the module live in that store, where other programs and Python
     may change them, and none is taken for a constant; without, the program has a store of its own for those that the module
     writes.  With `check_numerics`, a call raises DlirError for the first op that makes a NaN or an infinity, and no variable
-    is changed (the pass `check-numerics`); it takes longer.  DlirError if there is no such function or something in the module cannot be compiled.
+    is changed (the pass `check-numerics`); it takes longer.
+
+    DlirError if there is no such function or something in the module cannot be compiled.
     """
     chosen = find_backend(backend)
     if check_numerics:
@@ -186,7 +188,7 @@ def count_kernels(lowered: Module, entry: str) -> int:
 
 
 def lower_module(module: Module, target: str | None, level: str = "O2") -> Module:
-    """A copy of `module`, lowered for a target by the pipeline of that level; just a copy for target None, with gradients made."""
+    """A copy of `module`, lowered for a target by the pipeline of that level; for target None one with gradients made."""
     return _lower(module, _manager_for(module, target, level))
 
 

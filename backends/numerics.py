@@ -33,7 +33,7 @@ class Checked:
         self.signature = replace(executable.signature, results=executable.signature.results[:-1])
 
     def __call__(self, *arrays: Any, out: Sequence[Any] | Any | None = None, **named: Any) -> tuple[Any, ...]:
-        targets = None
+        targets: list[Any] | None = None
         if out is not None:
             targets = list(out) if isinstance(out, list | tuple) else [out]
             if len(targets) != len(self.signature.results) or isinstance(targets[0], np.ndarray):
@@ -53,7 +53,9 @@ class Checked:
 def read_checks(attribute: Attribute) -> list[Check]:
     """What the attribute `dlir.checks` of a function says."""
     items = attribute.items if isinstance(attribute, ArrayAttr) else ()
-    return [_read({name: value.value for name, value in item.items.items()}) for item in items if isinstance(item, DictAttr)]
+    return [
+        _read({name: value.value for name, value in item.items.items()}) for item in items if isinstance(item, DictAttr)
+    ]
 
 
 def _read(entry: dict[str, Any]) -> Check:

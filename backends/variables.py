@@ -201,7 +201,10 @@ class Binding:
 
 def _bind(store: VariableStore, name: str, op: Any, first: Callable[[Any], np.ndarray]) -> np.ndarray:
     shape = tuple(extent or 0 for extent in op["type"].shape)  # variables have static shapes
-    return store.bind(name, numpy_dtype(op["type"]), shape, lambda: first(op))
+    try:
+        return store.bind(name, numpy_dtype(op["type"]), shape, lambda: first(op))
+    except DlirError as error:
+        raise error.at(op.location) from None
 
 
 class _Cell:
@@ -240,7 +243,8 @@ def commit(targets: Sequence[np.ndarray], sources: Sequence[np.ndarray]) -> None
 
     Python looks for signals between its own instructions, and this is a single one.
     """
-    deque(map(setitem, targets, repeat(...), sources), maxlen=0)
+    put: Any = setitem
+    deque(map(put, targets, repeat(...), sources), maxlen=0)
 
 
 def _fitting(name: str, value: Any, cell: _Cell) -> np.ndarray:

@@ -144,8 +144,8 @@ def _in_order(found: dict[str, Initializer], symbols: dict[str, Operation], root
     waiting = list(roots)
     for function in waiting:  # grows while it is walked
         if function not in needs:
-            names = (op.get("sym_name") for op in _reached(function, symbols))
-            needs[function] = {found[name].function: None for name in names if name in found}
+            named = [op.get("sym_name") for op in _reached(function, symbols)]
+            needs[function] = {found[name].function: None for name in named if name in found}
             waiting += needs[function]
     try:
         order = list(TopologicalSorter(needs).static_order())

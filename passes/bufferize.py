@@ -193,16 +193,16 @@ class _Patterns:
         One without a value is left uninitialised, for its initialiser to write.
         """
         init, name = op["init"], op["sym_name"]
-        mark = {MUTABLE: UNIT} if init is None and name in self.mutable else {}
-        memref.global_(
+        made = memref.global_(
             sym_name=name,
             sym_visibility="private",
             type=_memref(op["type"]),
             initial_value=UNIT if init is None else init,
             constant=init is not None and name not in self.mutable,
             alignment=ALIGNMENT,
-            **mark,
         )
+        if init is None and name in self.mutable:
+            made.attributes[MUTABLE] = UNIT
         return ()
 
     def function(self, op: Func, operands: Sequence[Value], rewriter: ConversionRewriter) -> Answer:

@@ -151,7 +151,7 @@ def _used(op: Operation) -> list[Value]:
 
 def _look(value: Value) -> Value:
     """What an array holds."""
-    is_infinite = nd.equal(nd.abs(value), constant(np.inf, TensorType((), value.dtype)))
+    is_infinite = nd.equal(nd.abs(value), constant(np.asarray(np.inf), TensorType((), value.dtype)))
     codes = nd.select(is_infinite, np.int32(INFINITE), np.int32(0))
     codes = nd.select(nd.not_equal(value, value), np.int32(NAN), codes)
     return codes if value.type.rank == 0 else nd.max(codes)
@@ -164,7 +164,7 @@ def _known(array: np.ndarray) -> int:
 
 
 def _scalar(number: Value | int) -> Value:
-    return constant(number, TensorType((), I32)) if isinstance(number, int) else number
+    return constant(np.asarray(number), TensorType((), I32)) if isinstance(number, int) else number
 
 
 def _entry(value: Value) -> Attribute:

@@ -13,6 +13,7 @@ from dlir.ir.effects import is_removable
 from dlir.ir.state import sink_writes
 from dlir.passes.kernels.cluster import Clustering, Suits
 from dlir.passes.kernels.expand import expand
+from dlir.passes.kernels.groups import check_blocks
 from dlir.passes.kernels.horizontal import merge_contractions, merge_pointwise
 from dlir.passes.kernels.legality import check_static, is_fusible
 from dlir.passes.kernels.plan import Unfit
@@ -41,7 +42,9 @@ class Fuse(Pass, name="fuse"):
         for function in list(module.body.ops):
             if isinstance(function, Func) and not function.is_declaration and "dlir.kernel" not in function.attributes:
                 blocks = _blocks(function)
-                self.stats["sunk"] += sink_free(blocks[1:])
+                check_blocks(blocks)
+                if sunk := sink_free(blocks[1:]):
+                    self.stats["sunk"] += sunk
                 for block in blocks:
                     self._fuse(block)
 

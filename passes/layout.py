@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,9 @@ from dlir.passes.kernels.legality import is_fusible
 from dlir.passes.manager import Pass, option
 from dlir.passes.targets import cpu, cpu_tiles
 
+#: Channels of a result up to which packing weights in each call takes less than packing windows.
+NARROW = 8
+
 
 @dataclass
 class Layout(Pass, name="layout"):
@@ -30,6 +34,9 @@ class Layout(Pass, name="layout"):
     Weights are packed in panels as wide as a register tile (`nd.pack`), which `hoist-constants` then does once.  Images
     between convolutions are stored with the channels last, through pooling and pointwise ops; what a function returns keeps
     its layout.
+
+    Cotangents that the gradients of kernels are summed over are packed as if they were weights, and the image that these slide
+    over is stored with its padding.  So are weights that change, where few channels would share an image's packed windows.
     """
 
     vector_bytes: int = option(0, "bytes of a CPU's vector registers: 16, 32 or 64; 0: as on this machine", least=0)
@@ -55,6 +62,14 @@ class Layout(Pass, name="layout"):
                 continue
             if isinstance(op, Conv | Matmul) and op.operands[1] in frozen and op.operands[0] not in frozen:
                 self._pack_weights(op, op.operands[0] in images)
+            elif isinstance(op, Conv) and _is_kernel_gradient(op):
+                self._pack_weights(op, False)
+                if _is_packed(op.operands[1]):
+                    self._store_padded(op)
+                continue
+            elif isinstance(op, Conv) and _is_narrow(op) and op.operands[0] not in frozen:
+                self._pack_weights(op, False)
+                continue
             if _is_image(op, images):
                 self._store_channels_last(op, images)
 
@@ -81,6 +96,24 @@ class Layout(Pass, name="layout"):
             seen = nd.unpack(packed, shape=weights.shape, inner_dims_pos=axes, inner_tiles=tiles, outer_dims_perm=order)
             op.set_operands([op.operands[0], seen])
         self.stats["packed"] += 1
+
+    def _store_padded(self, op: Conv) -> None:
+        """Let `op` read an image whose padding is in memory."""
+        image, rank = op.operands[0], op.operands[0].rank
+        padding = op["padding"] or (0,)
+        if not any(padding):
+            return
+        low, high = (padding[: rank - 2], padding[rank - 2 :] or padding)
+        with before(op):
+            padded = nd.pack(nd.pad(image, low=(0, 0, *low), high=(0, 0, *high)))
+            found = nd.conv(
+                nd.unpack(padded, shape=padded.shape),
+                op.operands[1],
+                stride=op["stride"],
+                dilation=op["dilation"],
+                groups=op["groups"],
+            )
+        op.replace_by([found])
 
     def _store_channels_last(self, op: Operation, images: dict[Value, None]) -> None:
         (value,) = op.results
@@ -117,6 +150,16 @@ def _frozen_values(block: Block, variables: Mapping[str, object]) -> dict[Value,
 
 def _is_static(op: Operation) -> bool:
     return isinstance(op, NdOp) and all(value.type.is_static for value in (*op.operands, *op.results))
+
+
+def _is_kernel_gradient(op: Conv) -> bool:
+    """Whether `op` sums over more places than it has, as the gradient of a kernel does."""
+    return math.prod(op.operands[1].shape[2:]) > math.prod(op.results[0].shape[2:])
+
+
+def _is_narrow(op: Conv) -> bool:
+    """Whether few channels of the result would share what a window of the image is packed for."""
+    return op.results[0].shape[1] <= NARROW
 
 
 def _is_packed(value: Value) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-#: From big ops to code; each pass finds nothing to do on what is already below its level.
+#: From big ops to code; each pass finds nothing to do on what is already below its level.  Formulas are recognised before
+#: gradients are made, too: a named op has a gradient that does not overflow on the way, and is shorter.
 O2 = (
-    "inline,differentiate,lower-nn,canonicalize,cse,recognise,fold-scales,layout,hoist-constants,remat,"
+    "inline,recognise,differentiate,lower-nn,canonicalize,cse,recognise,fold-scales,layout,hoist-constants,remat,"
     "fuse,schedule,reorder,bufferize,plan-memory,lower-kernels,map"
 )
 

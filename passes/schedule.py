@@ -24,6 +24,9 @@ class Schedule(Pass, name="schedule"):
             raise DlirError(f"option 'vector-bytes' must be 0, 16, 32 or 64, got {self.vector_bytes}")
         for op in module.walk():
             if isinstance(op, KernelRegion) and op["schedule"] is None:
+                if op["tile"] is not None:
+                    hint = "a tile is for one schedule; without both, they are chosen"
+                    raise DlirError("this region has a tile, but no schedule that it is for", op.location, hint=hint)
                 schedule, tile = choose_schedule(op, self.target, self.vector_bytes)
                 op.set("schedule", schedule)
                 op.set("tile", tile or None)

@@ -122,7 +122,7 @@ class Executable:
     def on_device(self) -> list[Any]:
         """Run a function without inputs; its results are in the device's memory, for work in any queue."""
         with self._device.active(), self._lock:
-            results = self._run([])
+            results = self._binding.run(self._run, []) if self._binding else self._run([])
             self._device.finish()
         return results
 
@@ -174,7 +174,7 @@ class Executable:
         device = self._device
         written = [name for name in self._binding.written if name in self._globals]
         if device.place is None:
-            copies = {name: self._globals[name].copy() for name in written}
+            copies: dict[int | str, Any] = {name: self._globals[name].copy() for name in written}
             results = self._run(inputs, copies)
             commit([self._globals[name] for name in written], [copies[name] for name in written])
             return results
@@ -200,7 +200,7 @@ class Executable:
         self._is_watched = False
         return results
 
-    def _run(self, inputs: Sequence[Any], copies: Mapping[str, Any] = MappingProxyType({})) -> list[Any]:
+    def _run(self, inputs: Sequence[Any], copies: Mapping[int | str, Any] = MappingProxyType({})) -> list[Any]:
         """Run the program on inputs in the device's memory, with `copies` of some globals; the results, there too."""
         device, signature = self._device, self.signature
         run = self._runner(copies)
@@ -220,7 +220,7 @@ class Executable:
         run(arguments)
         return results
 
-    def _runner(self, copies: Mapping[str, Any]) -> Callable[[Sequence[Any]], None]:
+    def _runner(self, copies: Mapping[int | str, Any]) -> Callable[[Sequence[Any]], None]:
         """The program with a workspace that nothing else uses before this call is done."""
         device = self._device
         if not device.reuses_memory:

@@ -79,13 +79,17 @@ class Reference:
                 names = [variable["sym_name"] for variable in item.variables]
                 if all(name in (self._store if name in machine.mutable else machine.initialized) for name in names):
                     continue
-                for name, value in zip(names, self._call(item.function, ()), strict=True):
+                found = self._binding(item.function).run(self._call, item.function, ())
+                for name, value in zip(names, found, strict=True):
                     value.setflags(write=False)
                     if name in machine.mutable:
                         self._store.bind(name, value.dtype, value.shape, partial(np.array, value))
                     else:
                         machine.initialized[name] = value
-            self._ready[function] = Binding(self._store, state_of(self._module, function), machine.first_value)
+            self._ready[function] = self._binding(function)
+
+    def _binding(self, function: Func) -> Binding:
+        return Binding(self._store, state_of(self._module, function), self._machine.first_value)
 
     def _call(self, function: Func, inputs: Sequence[Any], written: Sequence[str] = ()) -> list[np.ndarray]:
         machine = self._machine

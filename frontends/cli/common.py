@@ -118,7 +118,8 @@ def run_command(
             print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
             return FAILED
         if isinstance(error, MemoryError):
-            print("error: out of memory", file=sys.stderr)
+            # NumPy's says for what: "Unable to allocate 32.0 GiB for an array with shape ...".
+            print(f"error: out of memory{f': {error}' if str(error) else ''}", file=sys.stderr)
             return FAILED
         return _internal_error(error, verbose)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,11 @@ class Report:
         seconds = program.seconds
         parts = ", ".join(f"{phase} {s * 1e3:.0f} ms" for phase, s in seconds.items())
         self.line("compiled", f"in {sum(seconds.values()) * 1e3:.0f} ms ({parts})")
+        state = program.variables.snapshot()
+        if state:
+            count = f"{len(state)} variable{'s' * (len(state) != 1)}"
+            size = human_bytes(sum(array.nbytes for array in state.values()))
+            self.line("state", f"{count} ({size}) that calls change")
         batches = f"{self.data.rows} rows in {self.data.batches} batches" if self.data.batches > 1 else "one batch"
         self.line("data", f"{self.data.origin}, {batches}")
 
@@ -74,8 +79,8 @@ class Report:
         self.line("trainer", f"predictions equal the trainer's: {same} of {predicted.size}")
         return same == predicted.size
 
-    def compare(self, outputs: Outputs, other: str, parsed: ParsedModule) -> bool:
-        """The outputs against those of another backend."""
+    def compare(self, outputs: Outputs, other: str, parsed: ParsedModule, variables: Mapping[str, np.ndarray]) -> bool:
+        """The outputs, and what is in the variables after them, against those of another backend."""
         from dlir.backends.compiler import compile_module
         from dlir.ir.errors import DlirError
 
@@ -85,7 +90,14 @@ class Report:
         except DlirError as error:
             self.line(other, f"not compared: {error.message}")
             return True
-        return self._agree(f"outputs match {other}", f"outputs differ from {other}", outputs, wanted)
+        if not self._agree(f"outputs match {other}", f"outputs differ from {other}", outputs, wanted):
+            return False
+        if not variables:
+            return True
+        found, names = tuple(variables.values()), [f"@{name}" for name in variables]
+        there = tuple(reference.variables[name] for name in variables)
+        good, bad = f"variables match {other}", f"variables differ from {other}"
+        return self._agree(good, bad, [found], [there], names)
 
     def expect(self, outputs: Outputs, specs: Sequence[str]) -> bool:
         """The outputs against what the command line says they must be."""
@@ -104,7 +116,9 @@ class Report:
         found = [outputs[0][: len(wanted)]]
         return self._agree("outputs are as expected", "outputs are not as expected", found, [tuple(wanted)])
 
-    def _agree(self, good: str, bad: str, outputs: Outputs, wanted: Outputs) -> bool:
+    def _agree(
+        self, good: str, bad: str, outputs: Outputs, wanted: Outputs, names: Sequence[str] | None = None
+    ) -> bool:
         worst = 0.0
         for number, (batch, wanted_batch) in enumerate(zip(outputs, wanted, strict=True)):
             for position, (got, want) in enumerate(zip(batch, wanted_batch, strict=True)):
@@ -116,7 +130,8 @@ class Report:
                 close = np.isclose(got, want, rtol=self.rtol, atol=self.atol, equal_nan=True)
                 if not close.all():
                     index = tuple(int(i) for i in np.argwhere(~close)[0])
-                    where = f"batch {number}, result {position}, element {index}"
+                    where = f"batch {number}, result {position}" if names is None else names[position]
+                    where = f"{where}, element {index}"
                     count = f"{int((~close).sum())} of {close.size} elements"
                     self.line("MISMATCH", f"{bad}: {where}: got {got[index]}, want {want[index]}; {count}")
                     return False
@@ -143,7 +158,7 @@ def save_outputs(path: str, outputs: Outputs) -> None:
 
     joined = {}
     for position, parts in enumerate(zip(*outputs, strict=True)):
-        joined[f"result{position}"] = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        joined[f"result{position}"] = np.concatenate([*map(np.atleast_1d, parts)]) if len(parts) > 1 else parts[0]
     buffer = io.BytesIO()
     np.savez(buffer, **joined)  # type: ignore[arg-type]
     atomic_write(path, buffer.getvalue())

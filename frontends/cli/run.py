@@ -46,6 +46,9 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--atol", type=float, default=1e-5, help="absolute tolerance of comparisons")
     parser.add_argument("--bench", type=int, default=20, metavar="N", help="how often to run for the time")
     parser.add_argument("--save-outputs", metavar="FILE.npz", help="write the results of all batches")
+    parser.add_argument(
+        "--check-numerics", action="store_true", help="stop at the first op that makes a NaN or infinity"
+    )
     parser.add_argument("--tune", action="store_true", help="measure the tiles of contractions and keep the fastest")
     parser.add_argument("--save-tuned", metavar="FILE", help="tune, and write the text with its schedules")
     parser.add_argument("--max-bytes", default="8GiB", metavar="N", help="the largest tensor that may be made")
@@ -100,17 +103,29 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
         PassManager([BindShapes(dims=";".join(args.dim), entry=args.entry)]).run(parsed.module)
     names, types = _signature(parsed, args.entry)
     check_sizes(parsed.module, limit)
-    data = _data(args, parsed, names, types)
-    _bind(parsed, args.entry, [array.shape for array in data.batch(0)], types)
-    check_sizes(parsed.module, limit)
     after = None
     if args.tune or args.save_tuned:
         from dlir.frontends.cli.tuning import tuning
 
         after = tuning(parsed, args.backend, args.save_tuned)
-    program = compile_module(
-        parsed.module, parsed.weights, backend=args.backend, level=f"O{args.level}", entry=args.entry, after=after
-    )
+
+    def compiled() -> Program:
+        return compile_module(
+            parsed.module,
+            parsed.weights,
+            backend=args.backend,
+            level=f"O{args.level}",
+            entry=args.entry,
+            after=after,
+            check_numerics=args.check_numerics,
+        )
+
+    # Before there are large inputs it should be said that there is no room for the rest.
+    program = compiled() if _are_large(types) else None
+    data = _data(args, parsed, names, types)
+    _bind(parsed, args.entry, [array.shape for array in data.batch(0)], types)
+    check_sizes(parsed.module, limit)
+    program = program or compiled()
     if args.stats:
         print(program.memory)
     if args.memory_map:
@@ -122,11 +137,13 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
 def _measure(args: argparse.Namespace, parsed: ParsedModule, program: Program, data: Data, report: Any) -> bool:
     """Run, time, compare and print; False if anything did not match."""
     outputs = [program(*data.batch(number)) for number in range(data.batches)]
+    # What comes after goes on from here; the other backend begins where this one began.
+    variables = program.variables.snapshot()
     report.heading(args.level)
     report.time(lambda: program(*data.batch(0)), args.bench)
     matches = report.accuracy(outputs)
     if args.compare != "none" and args.compare != args.backend:
-        matches = report.compare(outputs, args.compare, parsed) and matches
+        matches = report.compare(outputs, args.compare, parsed, variables) and matches
     if args.expect:
         matches = report.expect(outputs, args.expect) and matches
     if args.save_outputs:
@@ -134,6 +151,10 @@ def _measure(args: argparse.Namespace, parsed: ParsedModule, program: Program, d
 
         save_outputs(args.save_outputs, outputs)
     return matches
+
+
+def _are_large(types: list[TensorType]) -> bool:
+    return all(type.is_static for type in types) and sum(type.nbytes for type in types) > 1 << 30
 
 
 def _signature(parsed: ParsedModule, entry: str) -> tuple[list[str], list[TensorType]]:

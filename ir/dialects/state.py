@@ -29,7 +29,9 @@ class Variable(Op, name="state.variable"):
     """
 
     @staticmethod
-    def infer(*, sym_name: Symbol, init: Elements | None = None, mutable: Unit | None = None, type: TensorType) -> None: ...
+    def infer(
+        *, sym_name: Symbol, init: Elements | None = None, mutable: Unit | None = None, type: TensorType
+    ) -> None: ...
 
     def verify(self) -> None:
         init = self["init"]

@@ -6,10 +6,11 @@ other string is the name of a group: the ops of a block with that name become on
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dlir.ir.attributes import StringAttr
-from dlir.ir.core import Operation
+from dlir.ir.core import Block, Operation
 from dlir.ir.dialects.kernel import FUSE
 from dlir.ir.errors import DlirError, Note
 from dlir.passes.kernels.plan import Unfit
@@ -46,6 +47,20 @@ def apply_groups(clustering: Clustering) -> None:
             groups.setdefault(name, []).append(op)
     for name, ops in groups.items():
         _make_group(clustering, name, ops)
+
+
+def check_blocks(blocks: Iterable[Block]) -> None:
+    """DlirError if a group has ops in several blocks of one function: a loop's body is not run with what is around it."""
+    homes: dict[str, Operation] = {}
+    for block in blocks:
+        for op in block.ops:
+            attribute = op.attributes.get(FUSE)
+            if isinstance(attribute, StringAttr) and attribute.value != APART:
+                first = homes.setdefault(attribute.value, op)
+                if first.parent is not block:
+                    notes = [Note(f"'{op.name}' is in the group too, in another block", op.location)]
+                    message = f'the ops with {FUSE} = "{attribute.value}" cannot be one kernel: they are not in one block'
+                    raise DlirError(message, first.location, notes=notes)
 
 
 def _make_group(clustering: Clustering, name: str, ops: list[Operation]) -> None:

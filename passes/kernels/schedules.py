@@ -26,7 +26,8 @@ from dlir.passes.kernels.scatter import emit_scatter, emit_scatter_elements
 class Schedule:
     """How a kernel iterates: `emit` makes its loops.
 
-    `forms` are the forms of plan that it is for, `tile` says what each integer of the tile is.
+    `forms` are the forms of plan that it is for, `tile` says what each integer of the tile is, `most` how many elements of
+    the result (the first two integers) an item may hold in registers, each of which is code of its own.
     """
 
     emit: Callable[[Kernel], None]
@@ -34,16 +35,23 @@ class Schedule:
     help: str
     tile: tuple[str, ...] = ()
     needs_tile: bool = False
+    most: int | None = None
 
     def check(self, kernel: Kernel) -> None:
         """Unfit unless the schedule can be used for `kernel` with its tile."""
         tile = kernel.tile
         if kernel.plan.form not in self.forms:
-            raise Unfit(f"it is a {kernel.plan.form} kernel, and the schedule is for {' or '.join(self.forms)} ones")
+            fitting = [name for name, other in SCHEDULES.items() if kernel.plan.form in other.forms]
+            raise Unfit(
+                f"it is a {kernel.plan.form} kernel, and the schedule is for {' or '.join(self.forms)} ones; "
+                f"it could have {', '.join(fitting) or 'none that can be named'}"
+            )
         if (tile or self.needs_tile) and len(tile) != len(self.tile):
             raise Unfit(f"the tile must be {len(self.tile)} integers ({', '.join(self.tile)}), not {list(tile)}")
         if any(size < 1 for size in tile):
             raise Unfit(f"the tile must be positive integers, not {list(tile)}")
+        if self.most is not None and tile[0] * tile[1] > self.most:
+            raise Unfit(f"a tile of {tile[0]} x {tile[1]} elements is too large for registers: at most {self.most}")
 
 
 def _for_gpus(module: str, name: str) -> Callable[[Kernel], None]:
@@ -90,6 +98,7 @@ SCHEDULES: dict[str, Schedule] = {
         "register tiles over packed panels, for a CPU",
         ("rows", "columns", "lanes"),
         True,
+        1 << 13,
     ),
     "pooled": Schedule(
         emit_pooled,
@@ -97,6 +106,7 @@ SCHEDULES: dict[str, Schedule] = {
         "as direct, into scratch from which windows are pooled, for a CPU",
         ("rows", "columns", "lanes"),
         True,
+        1 << 13,
     ),
     "attention": Schedule(
         emit_attention,
@@ -117,6 +127,7 @@ SCHEDULES: dict[str, Schedule] = {
         "register tiles that read a packed operand where it lies, for a CPU",
         ("rows", "columns", "lanes"),
         True,
+        1 << 13,
     ),
     "element": Schedule(
         _for_gpus("contraction_cuda", "emit_elements"),
@@ -129,6 +140,7 @@ SCHEDULES: dict[str, Schedule] = {
         "tiles by blocks of threads, for a GPU",
         ("rows", "columns", "depth"),
         True,
+        1 << 16,
     ),
     "mma-tile": Schedule(
         _for_gpus("mma_cuda", "emit_mma_tiles"),
@@ -136,6 +148,7 @@ SCHEDULES: dict[str, Schedule] = {
         "tiles by warps on the tensor cores of a GPU, for factors of f16 or bf16",
         ("rows", "columns", "depth"),
         True,
+        1 << 16,
     ),
 }
 

@@ -27,7 +27,6 @@ from dlir.ir.traversal import Mapping, clone_ops
 from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.planner import plan_kernel
 
-
 #: Forms of kernels whose loops store results point by point, each once.
 _POINT_BY_POINT = ("flat", "row", "contraction")
 

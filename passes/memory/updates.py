@@ -76,7 +76,7 @@ def sink_updates(function: Func) -> int:
     Only there can they work in place.  `function` is over tensors, and its writes stand at its end.
     """
     block = function.body
-    reads = {op.result: op["variable"] for op in block.ops if isinstance(op, Read)}
+    reads: dict[Value, str] = {op.result: op["variable"] for op in block.ops if isinstance(op, Read)}
     moved = 0
     for op in reversed(list(block.ops)) if reads else ():
         users = [user for value in op.results for user in value.users]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-import time
-
 import numpy as np
 import pytest
 from support.cuda import need_simulator
 
-from dlir.backends.compiler import compile_module, lower_module
+from dlir.backends.compiler import compile_module
 from dlir.backends.variables import VariableStore
-from dlir.ir.errors import DlirError
 from dlir.textir import parse
 
 CONFIGURATIONS = [("ref", "O2"), *((b, level) for b in ("cpu", "cuda-sim") for level in ("O0", "O1", "O2"))]
@@ -107,7 +102,9 @@ SHAPES = {"w": (5, 3), "b": (3,)}
 def training(optimiser):
     lines, body = [], HEAD
     for name, shape in SHAPES.items():
-        lines.append(f"state.variable @{name} {{init = dense_resource<{name}> : {type_of(shape)}, type = {type_of(shape)}}}")
+        lines.append(
+            f"state.variable @{name} {{init = dense_resource<{name}> : {type_of(shape)}, type = {type_of(shape)}}}"
+        )
         for prefix in {"sgd": "", "momentum": "m", "adam": "mv"}[optimiser]:
             lines.append(variable(prefix + name, shape))
         for key, number in NUMBERS.items():

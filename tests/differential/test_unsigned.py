@@ -28,7 +28,13 @@ def test_arithmetic_comparisons_and_reductions(backend, dtype):
         return (
             *(nd.add(x, y), nd.sub(x, y), nd.mul(x, y), nd.sub(zero, x), nd.neg(x), nd.maximum(x, zero)),
             *(nd.maximum(x, y), nd.minimum(x, y), nd.less(x, y), nd.greater_equal(x, y), nd.logical_not(nd.less(x, y))),
-            *(nd.sum(x, axes=(1,)), nd.max(x, axes=(0,)), nd.min(x, axes=(1,)), nd.cumsum(x, axis=1), nd.argmax(x, axis=1)),
+            *(
+                nd.sum(x, axes=(1,)),
+                nd.max(x, axes=(0,)),
+                nd.min(x, axes=(1,)),
+                nd.cumsum(x, axis=1),
+                nd.argmax(x, axis=1),
+            ),
             *(nd.floor_divide(x, y), nd.mod(x, y), nd.right_shift(x, 3), nd.left_shift(x, 3), nd.abs(x), nd.sign(x)),
             *(nd.cast(x, dtype=t) for t in (F32, F64, I32, I64, UI8, UI32, UI64)),
             nd.cast(nd.cast(x, dtype=F64), dtype=dtype_from_numpy(a.dtype)),

@@ -18,7 +18,9 @@ def essay_graph():
 def test_building_the_graph_computes_nothing(monkeypatch, measured):
     for cls in dialect_ops("nd").values():
         monkeypatch.setattr(cls, "eval", staticmethod(lambda *a, **k: pytest.fail("something was computed")))
-    monkeypatch.setattr("dlir.frontends.symbolic.function.compile_module", lambda *a, **k: pytest.fail("something was compiled"))
+    monkeypatch.setattr(
+        "dlir.frontends.symbolic.function.compile_module", lambda *a, **k: pytest.fail("something was compiled")
+    )
     compile(essay_graph()[-1])
     measured("building computes nothing (spied on all ops)")
 

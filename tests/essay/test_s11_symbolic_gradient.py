@@ -51,7 +51,9 @@ def test_a_gradient_has_gradients(measured):
 def test_a_jacobian_times_a_vector():
     x = Variable("x")
     at, along = np.linspace(0.1, 1, 5), np.arange(5.0)
-    np.testing.assert_allclose(compile(jvp(nd.sin(x) * x, x, Variable("v")))(x=at, v=along), (np.cos(at) * at + np.sin(at)) * along)
+    np.testing.assert_allclose(
+        compile(jvp(nd.sin(x) * x, x, Variable("v")))(x=at, v=along), (np.cos(at) * at + np.sin(at)) * along
+    )
 
 
 def test_a_network_agrees_with_finite_differences_in_all_its_weights(measured):

@@ -97,7 +97,7 @@ def test_with_the_way_back_each_layer_keeps_its_output(count, measured):
 def test_the_way_back_is_right():
     count = 3
     arrays = {name: array.astype(np.float64) for name, array in inputs(count).items()}
-    loss, *found = compile(trained(count))(**arrays)
+    _, *found = compile(trained(count))(**arrays)
     value = compile(trained(count)[0])
     for position, name in ((0, "w0"), (3, "b1"), (4, "w2")):
         direction = np.random.default_rng(1).standard_normal(arrays[name].shape)

@@ -54,7 +54,7 @@ def test_a_call_that_fails_changes_nothing(measured):
 
 
 def test_imperative_updates_interleave(measured):
-    w, m, loss, gw = model()
+    w, _, loss, gw = model()
     step = compile([loss, gw], updates={w: w - 0.1 * gw})
     want = w.value
     for turn in range(6):
@@ -75,7 +75,7 @@ def test_what_the_outputs_return_is_from_before_the_update():
 
 
 def test_training_and_prediction_share_their_weights():
-    w, m, loss, gw = model()
+    w, _, loss, gw = model()
     predict, step = compile(w * Variable("x")), compile(loss, updates={w: w - 0.1 * gw})
     x = np.ones(3)
     first = predict(x=x)

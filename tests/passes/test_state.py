@@ -120,8 +120,7 @@ def test_initialisers_write_nothing():
     text = A + (
         "state.variable @b {type = tensor<4xf32>}\n"
         "func.func private @first() -> tensor<4xf32> attributes {dlir.initializes = [@b]} {\n"
-        "%a = state.read @a\nstate.write @a, %a\nreturn %a\n}\n"
-        + main("%b = state.read @b\nreturn %b")
+        "%a = state.read @a\nstate.write @a, %a\nreturn %a\n}\n" + main("%b = state.read @b\nreturn %b")
     )
     assert "it cannot write '@a'" in refused(text)
 
@@ -177,7 +176,9 @@ def kernels(module):
     return names(module).count("kernel.region")
 
 
-BUFFERS = "inline,lower-nn,canonicalize,cse,recognise,fold-scales,layout,hoist-constants,fuse,schedule,reorder,bufferize"
+BUFFERS = (
+    "inline,lower-nn,canonicalize,cse,recognise,fold-scales,layout,hoist-constants,fuse,schedule,reorder,bufferize"
+)
 
 
 def bufferized(text, passes=BUFFERS):

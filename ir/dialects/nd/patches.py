@@ -209,7 +209,8 @@ class Patches:
     def are_tiles(self) -> bool:
         """Whether the windows cover everything once, and a reshape can say so."""
         whole = tuple(count * k for count, k in zip(self.counts, self.windows.kernel))
-        covers = self.windows.stride == self.windows.kernel and whole == self.shape[self.leading :]
+        covers = whole == self.shape[self.leading :] and self.windows.stride == self.windows.kernel
+        covers = covers and not any(self.windows.low)
         return covers and self.shape.count(None) <= 1
 
     @property

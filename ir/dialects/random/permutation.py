@@ -24,8 +24,9 @@ _EXPONENT = 3
 class Permutation(RandomOp, name="random.permutation"):
     """The numbers from 0 to ``count - 1`` in a random order, all orders equally likely.
 
-    Each round orders them by random words.  The place of an element is how many words are less than its own: `count`
-    squared comparisons a round, which takes 0.1 s of one core's time for 30,000 elements.
+    Each round orders them by random words, and there are two rounds from 1,626 elements on.  The place of an element is how
+    many words are less than its own, `count` squared comparisons a round: 7 ms for 10,000 elements, 0.1 s for 30,000 and 1 s
+    for 100,000 on two cores.
     """
 
     @staticmethod

@@ -225,8 +225,8 @@ def test_a_budget_is_met_and_the_numbers_are_the_same(activation: str) -> None:
 
 
 def test_a_chain_of_n_layers_takes_memory_as_the_root_of_n() -> None:
-    found = [least(step_of(n, "sigmoid")[0]) / step_of(1, "sigmoid", 1)[1][0].itemsize for n in (16, 64, 256)]
-    assert found[1] < 2.5 * found[0] and found[2] < 2.5 * found[1]
+    few, more, many = (least(step_of(n, "sigmoid")[0]) for n in (9, 36, 144))
+    assert more < 2.5 * few and many < 2.5 * more
 
 
 def test_no_layer_is_computed_more_than_twice() -> None:
@@ -255,7 +255,7 @@ def test_updates_are_computed_with_their_gradients() -> None:
 
 
 def test_the_planned_memory_is_within_the_budget() -> None:
-    main, arrays = step_of(32, "tanh")
+    main, arrays = step_of(16, "tanh")
     budget = least(main) * 5 // 4
     module = Module.empty()
     module.body.append(clone(main))
@@ -268,7 +268,7 @@ def test_the_planned_memory_is_within_the_budget() -> None:
 
 
 def test_kernels_keep_copies_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    main, _ = step_of(12, "gelu", batch=256)
+    main, _ = step_of(6, "gelu", batch=256)
     module = main.parent_op
     plain = compile_module(module).memory.arena
     monkeypatch.setitem(pipelines.PIPELINES, "O2", pipelines.PIPELINES["O2"].replace(",remat,", ",remat{above=0},"))

@@ -121,7 +121,6 @@ def test_two_results_of_one_loop_may_both_work_in_place():
 def test_two_results_of_different_loops_may_not():
     """One loop may overwrite what the other has still to read."""
 
-
     def two(a, b):
         cube = nd.reshape(a, shape=(3, 2, 2))
         return nd.neg(a), nd.add(cube, nd.reshape(nd.sum(b, axes=(1,)), shape=(3, 1, 1)))

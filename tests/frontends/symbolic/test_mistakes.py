@@ -1,0 +1,145 @@
+"""One clear error for each mistake in a symbolic program."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dlir.frontends.optimizers import SGD, Adam, cosine, warmup
+from dlir.frontends.symbolic import Constant, Parameter, Spec, Variable, compile, grad, jvp, nd, nn
+from dlir.ir.errors import DlirError
+
+A, B = Variable("A"), Variable("B")
+
+
+def w():
+    return Parameter("w", np.zeros(3))
+
+
+def one(message: str, call, hint: str = "") -> DlirError:
+    """Check that `call` raises one diagnostic with `message` and `hint`."""
+    with pytest.raises(DlirError) as caught:
+        call()
+    (diagnostic,) = caught.value.diagnostics
+    assert message in diagnostic.message
+    assert hint in (diagnostic.hint or "")
+    return caught.value
+
+
+def test_what_cannot_be_updated():
+    one("cannot update a constant", lambda: compile(A, updates=[(Constant(1.0), A)]), "Parameter(")
+    one("cannot update input 'A'", lambda: compile(A, updates={A: A + 1}), "Parameter('A', value)")
+    one("cannot update the result of nd.add", lambda: compile(A, updates=[(A + 1, A)]))
+    one("cannot update 'w'", lambda: compile(A, updates=[("w", A)]))
+    one("an update is a pair", lambda: compile(A, updates=[w()]))
+    one("the update of 'w' is None", lambda: compile(A, updates=[(w(), None)]))
+
+
+def test_two_updates_of_one_parameter():
+    p = w()
+    one("parameter 'w' is updated twice", lambda: compile(A, updates=[(p, A), (p, B)]), "combine the two")
+
+
+def test_two_parameters_of_one_name():
+    error = one("two parameters are called 'w'", lambda: compile(w() + w()))
+    assert error.diagnostics[0].notes
+
+
+def test_an_update_keeps_shape_and_dtype():
+    p = w()
+    f = compile(A, updates={p: A})
+    one("the update of 'w' is tensor<4xf64>, but the parameter is tensor<3xf64>", lambda: f(A=np.ones(4)))
+    one("the update of 'w' is tensor<3xf32>", lambda: f(A=np.ones(3, np.float32)), "nd.cast(x, dtype=f64)")
+    one("a variable keeps its type", lambda: setattr(p, "value", np.ones(4)))
+    one("a variable keeps its type", lambda: setattr(p, "value", np.ones(3, np.float32)))
+    assert np.array_equal(p.value, np.zeros(3))
+
+
+def test_parameters():
+    one("needs a name", lambda: Parameter("", 1.0))
+    one("cannot hold values of dtype object", lambda: Parameter("w", [None]))
+    one("must not depend on input 'A'", lambda: Parameter("w", A + 1))
+    one("cannot be called 'v'", lambda: w().named("v"))
+
+
+def test_arguments():
+    f = compile(A - B, name="step")
+    one("there is no input 'a'", lambda: f(a=1.0, B=1.0), "did you mean 'A'?")
+    one("input 'B' is missing", lambda: f(A=1.0))
+    one("not clear which argument is which", lambda: f(1.0, 2.0), "A=..., B=...")
+    one("'step' takes 2 arguments (A, B), got 3", lambda: f(1.0, 2.0, 3.0))
+    one("input 'A' has values of dtype", lambda: f(A="text", B=1.0))
+    ordered = compile(A - B, inputs=[B, "A"])
+    assert ordered(1.0, 5.0) == 4.0 and ordered(1.0, A=5.0) == 4.0
+    one("input 'B' is given twice", lambda: ordered(1.0, B=1.0))
+    one("there is no input 'C'", lambda: compile(A - B, inputs=["A", "C"]), "")
+    one("'B' is missing", lambda: compile(A - B, inputs=["A"]))
+
+
+def test_options():
+    one("there is no level 'o2'", lambda: compile(A, level="o2"), "did you mean 'O2'?")
+    one("'cpuu'", lambda: compile(A, backend="cpuu"), "did you mean 'cpu'?")
+    one("cannot donate 'a'", lambda: compile(A, donate="a"), "did you mean 'A'?")
+    one("at least 1", lambda: compile(A, limit=0))
+    one("an output is None", lambda: compile([A, None]))
+    one("has no stage 'fusd'", lambda: compile(A + 1).lower(A=1.0).as_text("fusd"), "did you mean 'fused'?")
+    one("there is no drawing 'foldd'", lambda: compile(A + 1).draw("foldd", A=1.0), "did you mean 'folded'?")
+    one("there is no backward graph", lambda: compile(A + 1).draw("backward", A=1.0))
+
+
+def test_ops():
+    one("there is no op 'nd.sofmax'", lambda: nd.sofmax(A), "did you mean 'softmax'?")
+    assert not hasattr(nd, "sofmax")
+    one(
+        "'nn.dense' has no attribute 'activaton'",
+        lambda: nn.dense(A, B, activaton="relu"),
+        "did you mean 'activation'?",
+    )
+    one("gets operand 'w' twice", lambda: nn.dense(A, B, w=B))
+    one("a constant is a number", lambda: Constant([None, "x"]))
+
+
+def test_a_mistake_of_shapes_is_told_at_the_line_that_made_the_node():
+    product = nd.matmul(A, B)
+    error = one("'nd.matmul'", lambda: compile(product + 1)(A=np.ones((2, 3)), B=np.ones((2, 3))))
+    assert error.diagnostics[0].location.file == __file__
+    assert error.diagnostics[0].location.line == product.location.line
+
+
+def test_gradients():
+    one("with regard to a constant", lambda: (A * Constant(2.0)).grad(Constant(2.0)), "Variable(name)")
+    one("'A', which is not a node", lambda: A.grad("A"), "Variable(name) or Parameter")
+    one("nothing to differentiate with regard to", lambda: A.grad([]))
+    one("1 outputs need 1 cotangents, got 2", lambda: grad(A, [A], [1.0, 2.0]))
+    one("2 inputs need 2 tangents, got 1", lambda: jvp(A * B, [A, B], 1.0))
+    integers = np.arange(3)
+    one("differentiates floats", lambda: compile(nd.sum(A).grad(A))(A=integers), "made from")
+    one("is no scalar", lambda: compile(grad([A, B], [A]))(A=np.ones(3), B=np.ones(3)), "cotangent")
+
+
+def test_optimizers():
+    p = w()
+    loss = nd.sum(p * A)
+    one("there is no parameter to optimise", lambda: SGD(0.1).updates(nd.sum(A)))
+    one("it is not a parameter", lambda: SGD(0.1).updates(loss, [A]), "Parameter(name, value)")
+    one("parameter 'w' is given twice", lambda: SGD(0.1).updates(loss, [p, p]))
+    one("the loss is a node", lambda: SGD(0.1).updates(1.0))
+    vector = p * A
+    step = compile(vector, updates=SGD(0.1).updates(vector))
+    one("the loss must be a scalar, and is tensor<3xf64>", lambda: step(A=np.ones(3)), "nd.mean")
+    one("'learning_rate' must be at least 0", lambda: SGD(-1.0))
+    one("'betas[1]' must be at least 0 and below 1", lambda: Adam(betas=(0.9, 1.0)))
+    one("needs a momentum", lambda: SGD(0.1, nesterov=True))
+    one("'steps' must be at least 1", lambda: cosine(0.1, steps=0))
+    one("'steps' must be at least 1", lambda: warmup(0.1, steps=0))
+
+
+def test_a_first_value_that_fails_leaves_the_parameter_without_one():
+    p = Parameter("p", nd.matmul(np.ones((2, 3)), Constant(np.ones((2, 3)))))
+    for _ in range(2):
+        one("'nd.matmul'", lambda: p.value)
+
+
+def test_lowering_needs_no_arrays():
+    program = compile(A @ B).lower(A=Spec((10000, 10)), B=Spec((10, 10000), "float64"))
+    assert program.executable.signature.results[0].shape == (10000, 10000)
