@@ -232,3 +232,15 @@ def _converts(array: np.ndarray, dtype: np.dtype) -> bool:
     if array.size == 0:
         return True
     return array.dtype.kind in order and order.index(array.dtype.kind.replace("u", "i")) <= order.index(kind)
+
+
+def check_buffers(function: Func, backend: str) -> None:
+    """DlirError unless all arguments of a lowered function are buffers of static shape."""
+    for arg in function.body.args:
+        if isinstance(arg.type, MemRefType) and arg.type.is_static:
+            continue
+        hint = "lower it first, with -O2 or the pass bufferize"
+        if isinstance(arg.type, ScalarType):
+            hint = f"take a tensor<{arg.type}>, whose element tensor.extract gives"
+        message = f"'@{function.symbol}' takes {arg.type}, where the {backend} backend needs buffers of static shape"
+        raise DlirError(message, arg.location, hint=hint)

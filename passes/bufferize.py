@@ -84,7 +84,9 @@ def has_tensors(function: Func) -> bool:
 def _check(function: Func) -> None:
     """Check that the function is what `assign_buffers` needs: one block, static shapes, results that are tensors."""
     if len(function.regions[0].blocks) != 1:
-        raise DlirError(f"'@{function.symbol}' has several blocks: only one can be given buffers", function.location)
+        hint = "write loops and branches as scf.for, scf.while and scf.if"
+        message = f"'@{function.symbol}' has several blocks: only one can be given buffers"
+        raise DlirError(message, function.location, hint=hint)
     for value in _values(function):
         if isinstance(value.type, TensorType) and not value.type.is_static:
             place = value.location if isinstance(value, BlockArgument) else value.owner.location
@@ -92,7 +94,9 @@ def _check(function: Func) -> None:
             raise DlirError(f"%{value.name or value.index} has the unknown shape {value.type}", place, hint=hint)
     for type in function.type.results:
         if not isinstance(type, TensorType):
-            raise DlirError(f"'@{function.symbol}' returns {type}: only tensors have buffers", function.location)
+            hint = f"return a tensor<{type}>, which tensor.from_elements makes"
+            message = f"'@{function.symbol}' returns {type}: only tensors have buffers"
+            raise DlirError(message, function.location, hint=hint)
 
 
 def _values(function: Func) -> Iterator[Value]:

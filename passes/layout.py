@@ -60,16 +60,12 @@ class Layout(Pass, name="layout"):
                 if op["inner_tiles"] is None and op["outer_dims_perm"] == channels_last(op.results[0].rank):
                     images[op.results[0]] = None
                 continue
-            if isinstance(op, Conv | Matmul) and op.operands[1] in frozen and op.operands[0] not in frozen:
-                self._pack_weights(op, op.operands[0] in images)
-            elif isinstance(op, Conv) and _is_kernel_gradient(op):
-                self._pack_weights(op, False)
-                if _is_packed(op.operands[1]):
-                    self._store_padded(op)
-                continue
-            elif isinstance(op, Conv) and _is_narrow(op) and op.operands[0] not in frozen:
-                self._pack_weights(op, False)
-                continue
+            if isinstance(op, Conv | Matmul) and op.operands[0] not in frozen:
+                if op.operands[1] in frozen:
+                    self._pack_weights(op, op.operands[0] in images)
+                elif isinstance(op, Conv) and (_is_kernel_gradient(op) or _is_narrow(op)):
+                    self._pack_changing(op)
+                    continue
             if _is_image(op, images):
                 self._store_channels_last(op, images)
 
@@ -96,6 +92,12 @@ class Layout(Pass, name="layout"):
             seen = nd.unpack(packed, shape=weights.shape, inner_dims_pos=axes, inner_tiles=tiles, outer_dims_perm=order)
             op.set_operands([op.operands[0], seen])
         self.stats["packed"] += 1
+
+    def _pack_changing(self, op: Conv) -> None:
+        """Let `op` read packed weights that are packed in each call, and where it sums over a whole image, a padded one."""
+        self._pack_weights(op, False)
+        if _is_packed(op.operands[1]) and _is_kernel_gradient(op):
+            self._store_padded(op)
 
     def _store_padded(self, op: Conv) -> None:
         """Let `op` read an image whose padding is in memory."""

@@ -188,6 +188,9 @@ def write_tensors(
         header[name] = {"dtype": _code(name, array), "shape": list(array.shape), "data_offsets": [position, end]}
         position = end
     text = json.dumps(header, separators=(",", ":")).encode()
+    if len(text) > MAX_HEADER:
+        hint = "its constants in the text take too much room: make them dense_resources"
+        raise DlirError(f"the header of '{path}' would have {len(text):,} bytes, of {MAX_HEADER:,} at most", hint=hint)
     # The data start at a multiple of 64 bytes, so that mapped arrays are aligned for vector loads.
     text += b" " * (-(8 + len(text)) % 64)
     # One after the other: only an array that is not contiguous is copied, and none is kept.

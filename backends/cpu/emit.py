@@ -14,6 +14,7 @@ from dlir.backends.cpu.emit_function import FunctionEmitter, Handler
 from dlir.backends.cpu.emitted import ENTRY, Emitted
 from dlir.backends.cpu.jit import GENERIC, Target
 from dlir.backends.cpu.llvm_types import array_constant, llvm_type
+from dlir.backends.executable import check_buffers
 from dlir.ir.attributes import DenseElementsAttr
 from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
@@ -219,10 +220,7 @@ class ModuleEmitter:
 
 
 def _check_entry(entry: Func) -> None:
-    for arg in entry.body.args:
-        if not isinstance(arg.type, MemRefType) or not arg.type.is_static:
-            message = f"'@{entry.symbol}' takes {arg.type}, where the cpu backend needs buffers of static shape"
-            raise DlirError(message, arg.location, hint="lower it first, with -O2 or the pass bufferize")
+    check_buffers(entry, "cpu")
     if entry.type.results:
         raise DlirError(f"'@{entry.symbol}' returns values instead of writing them to buffers", entry.location)
 

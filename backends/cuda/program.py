@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from dlir.backends.cuda.host import Advance, Assign, Compute, ControlStep, Jump, Scalars, element, flatten, is_scalar
-from dlir.backends.executable import numpy_dtype
+from dlir.backends.executable import check_buffers, numpy_dtype
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.arith import constant_value
@@ -197,6 +197,7 @@ def read_program(module: Module, function: Func, names: dict[str, str]) -> HostP
 
     DlirError for what is not a launch, a copy or a view of a buffer.
     """
+    check_buffers(function, "CUDA")
     program = HostProgram()
     places: dict[Value, Place] = {}
     for number, arg in enumerate(function.body.args):
@@ -242,7 +243,8 @@ def _read(
             assert isinstance(op, Op)
             program.steps.append(Compute(op))
         case _:
-            raise DlirError(f"the CUDA backend cannot run '{op.name}' on the host", op.location)
+            hint = "over arrays, loops and branches are scf.for, scf.while and scf.if" if op.regions else None
+            raise DlirError(f"the CUDA backend cannot run '{op.name}' on the host", op.location, hint=hint)
 
 
 def _contiguous(op: Operation) -> MemRefType:

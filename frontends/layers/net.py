@@ -190,7 +190,8 @@ class Net:
 
     def _layer(self, name: str) -> Node:
         if name not in self.layers:
-            raise DlirError(f"the net has no layer '{name}'", hint=did_you_mean(name, self.layers))
+            hint = did_you_mean(name, self.layers) or f"layers: {', '.join(list(self.layers)[:12])}"
+            raise DlirError(f"the net has no layer '{name}'", hint=hint)
         return self.layers[name]
 
     def _name_of(self, node: Node) -> str:

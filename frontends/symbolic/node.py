@@ -157,7 +157,7 @@ def Variable(name: str) -> Node:
 
 def Constant(value: Any) -> Node:
     """A constant; a Python number takes the dtype of what it meets, as in NumPy."""
-    value = value if isinstance(value, bool | int | float) else np.asarray(value)
+    value = value if type(value) in (bool, int, float) else np.asarray(value)  # np.float64 is a float, too
     if isinstance(value, np.ndarray) and value.dtype.hasobject:
         raise DlirError("a constant is a number or an array of numbers", hint="name an input with Variable(name)")
     return Node(CONSTANT, attributes={"value": value}, name=str(value) if np.ndim(value) == 0 else "")

@@ -14,6 +14,7 @@ from typing import Any
 
 from dlir.ir.builder import insert
 from dlir.ir.core import Value
+from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.regions import check_arguments, check_ending, only_block, region_of
 from dlir.ir.dialects.scalars import is_signless
 from dlir.ir.errors import DlirError, InferError
@@ -56,6 +57,9 @@ class For(Op, name="scf.for"):
 
     def verify(self) -> None:
         block = only_block(self)
+        step = constant_value(self.operands[2])
+        if step is not None and step <= 0:
+            raise DlirError(f"needs a step that is positive, got {step}", self.location)
         check_arguments(self, block, [self.operand_types[0], *self.result_types])
         check_ending(self, block, "scf.yield", self.result_types)
 

@@ -163,10 +163,10 @@ class _Driver:
         return op.location if made_by is None else self._place(made_by[1])
 
     def _origin(self, op: Operation) -> tuple[ConversionPattern, Operation] | None:
-        """What made `op`, or the op that it stands in."""
+        """What made `op`, or the op that it stands in; None if it was there before."""
         outer: Operation | None = op
         while outer is not None and outer not in self.origin:
-            outer = outer.parent_op
+            outer = None if outer in self.rewriter.kept else outer.parent_op
         return None if outer is None else self.origin[outer]
 
     def _check_chain(self, op: Operation, pattern: ConversionPattern) -> None:

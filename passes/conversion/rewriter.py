@@ -34,6 +34,8 @@ class ConversionRewriter:
         self._converters: dict[Value, TypeConverter | None] = {}
         self._signatures: dict[Block, list[BlockArgument]] = {}
         self._log: list[Callable[[], None]] = []
+        #: Ops that stood in regions which were taken: no pattern made them.
+        self.kept: dict[Operation, None] = {}
 
     # ------------------------------------------------------------ for patterns
 
@@ -50,6 +52,7 @@ class ConversionRewriter:
     def take_regions(self, op: Operation) -> tuple[Region, ...]:
         """The regions of `op`, for a new op to hold; the ops in them are converted as well."""
         regions, op.regions = op.regions, ()
+        self.kept.update((inner, None) for region in regions for block in region.blocks for inner in block.ops)
 
         def undo() -> None:
             for region in regions:

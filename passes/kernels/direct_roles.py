@@ -23,9 +23,9 @@ class DirectRoles:
     """The dimensions of a contraction, each counted in parts of which the first is the outermost, by role.
 
     A part is a number in `extents`.  `column` runs along vectors of the operand `right`; `panels` are the other parts that
-    only that operand has.  `rows` are those of the operand `left` only, of which scalars are broadcast, or of none; `outer` are in both.
-    `reduction` are the parts that are summed over, in the order in which they lie in the operand `right`.  Parts of extent 1
-    have no role.
+    only that operand has.  `rows` are those of the operand `left` only, of which scalars are broadcast, and of neither;
+    `outer` are in both.  `reduction` are the parts that are summed over, in the order in which they lie in the operand
+    `right`.  Parts of extent 1 have no role.
     """
 
     parts: tuple[tuple[int, ...], ...]

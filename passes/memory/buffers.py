@@ -24,6 +24,7 @@ from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.errors import DlirError
 from dlir.ir.state import function_writes
 from dlir.ir.types import TensorType
+from dlir.ir.upstream import NOT_MODELLED
 from dlir.passes.memory.assignment import Assignment, Buffer
 from dlir.passes.memory.inplace import inplace_candidates, reshaped_operands
 from dlir.passes.memory.loops import CONTROL, Slots
@@ -100,7 +101,9 @@ def _last_uses(function: Func, times: Timeline) -> dict[Value, int]:
 def _check_needs_no_buffer(op: Operation) -> None:
     values = [value for inner in op.walk() for value in (*inner.operands, *inner.results)]
     if op.name != "kernel.region" and any(isinstance(value.type, TensorType) for value in values):
-        if not op.is_registered:
+        if op.name in NOT_MODELLED:
+            hint = "ops of MLIR that dlir does not have are read and printed, but not compiled"
+        elif not op.is_registered:
             hint = "no dialect here has this op: --load-plugin brings one, or a pass must replace the op"
         else:
             hint = "run 'inline' first" if op.name == "func.call" else "run 'fuse' first: only kernels get buffers"

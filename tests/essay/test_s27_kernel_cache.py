@@ -75,8 +75,10 @@ def process(tmp_path, examples_dir):
     return run
 
 
-def test_a_second_process_does_no_work_for_a_network(process, examples_dir):
+def test_a_second_process_does_no_work_for_a_network(process, examples_dir, record_property):
     first, second = (process(NETWORK, examples_dir / "digits.dlir") for _ in range(2))
+    done = [f"{item['passes']} passes and {item['llvm']} LLVM modules" for item in (first, second)]
+    record_property("measured", f"first process {done[0]}, second {done[1]}")
     assert first.pop("passes") > 10 and first.pop("llvm") > 1
     assert second.pop("passes") == second.pop("llvm") == 0
     assert first == second

@@ -12,7 +12,7 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.errors import DlirError
-from dlir.ir.ops import func, nd, state
+from dlir.ir.ops import diff, func, nd, state
 from dlir.ir.traversal import clone
 from dlir.ir.types import TensorType, dtype_from_numpy
 from dlir.passes.kernels import direct
@@ -259,3 +259,55 @@ def test_what_is_not_packed_cannot_be_read_in_place():
     region.set("tile", (4, 16, 8))
     with pytest.raises(DlirError, match="no operand is packed in panels of columns"):
         passed(fused, "bufferize,lower-kernels")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_gradients_of_kernels_are_summed_in_register_tiles(seed):
+    rng = np.random.default_rng(seed)
+    kernel, dilation = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    stride, padding = int(rng.integers(1, 3)), int(rng.integers(0, 3))
+    keywords = {"stride": (stride, stride), "padding": (padding, padding), "dilation": (dilation, dilation)}
+    x, w = integers(rng, 2, 5, 13, 12), integers(rng, int(rng.integers(4, 20)), 5, kernel, kernel)
+
+    def body(x, w):
+        y = nd.conv(x, w, **keywords)
+        return diff.gradient([y], [nd.mul(y, 2)], [w])
+
+    module, weights = make(body, x, w)
+    module = passed(module, "differentiate")
+    found = agree(module, weights, x)
+    assert "direct" in " ".join(schedules(passed(module, SCHEDULED)))
+    torch = pytest.importorskip("torch")
+    moving = torch.tensor(w, requires_grad=True)
+    y = torch.nn.functional.conv2d(torch.tensor(x), moving, stride=stride, padding=padding, dilation=dilation)
+    (y * y).sum().backward()
+    np.testing.assert_array_equal(found, moving.grad.numpy())
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_of_narrow_images_read_packed_weights(stride):
+    rng = np.random.default_rng(stride)
+    x, w = integers(rng, 2, 6, 12, 12), integers(rng, 9, 6, 5, 5)
+
+    def body(x, w):
+        w = nd.add(w, nd.max(x))  # so that it is not frozen
+        y = nd.conv(x, w, stride=(stride, stride))
+        return diff.gradient([y], [y], [x])
+
+    module, weights = make(body, x, w)
+    module = passed(module, "differentiate")
+    agree(module, weights, x)
+    assert "direct" in " ".join(schedules(passed(module, SCHEDULED)))
+
+
+def test_packing_what_changes_again_changes_nothing():
+    rng = np.random.default_rng(0)
+    x, w = integers(rng, 2, 5, 13, 12), integers(rng, 8, 5, 3, 3)
+
+    def body(x, w):
+        y = nd.conv(x, w, padding=(1, 1))
+        return diff.gradient([y], [nd.mul(y, 2)], [w])
+
+    module, _ = make(body, x, w)
+    once = passed(module, "differentiate,layout{vector-bytes=32}")
+    assert names(passed(once, "layout{vector-bytes=32}")) == names(once)

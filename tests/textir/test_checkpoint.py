@@ -14,7 +14,7 @@ import pytest
 from support.cli import run
 
 from dlir.ir.errors import DlirError
-from dlir.textir import parse, parse_file, parse_stream, print_module
+from dlir.textir import parse, parse_file, parse_stream, print_module, safetensors_file
 from dlir.textir.atomic import atomic_write
 from dlir.textir.checkpoint import MODULE, VERSION, load_checkpoint, save_checkpoint
 from dlir.textir.diagnostics import render
@@ -327,6 +327,14 @@ def test_unknown_variables_are_not_written(tmp_path):
     with pytest.raises(DlirError, match="no variable '@momnet'") as caught:
         save_checkpoint(tmp_path / "net", parse(TEXT), ARRAYS, {"momnet": W})
     assert "did you mean 'moment'?" in str(caught.value.diagnostics[0].hint)
+
+
+def test_a_text_that_no_reader_would_take_is_not_written(saved, monkeypatch):
+    before = saved.read_bytes()
+    monkeypatch.setattr(safetensors_file, "MAX_HEADER", 400)
+    with pytest.raises(DlirError, match=r"the header of '.*net\.ckpt' would have [\d,]+ bytes, of 400 at most"):
+        save_checkpoint(saved, parse(TEXT), ARRAYS)
+    assert saved.read_bytes() == before
 
 
 def test_a_full_disk_leaves_the_old_file(saved, monkeypatch):

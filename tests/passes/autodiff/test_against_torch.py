@@ -27,6 +27,15 @@ def _layer_norm(x: Any, gamma: Any = None, beta: Any = None, *, axis: int, epsil
     return F.layer_norm(x, x.shape[axis % x.ndim :], gamma, beta, epsilon)
 
 
+def _group_norm(x: Any, gamma: Any = None, beta: Any = None, *, groups: int, epsilon: float) -> Any:
+    # torch's own has no gradient for some weights that are there alone.
+    y = x.reshape(x.shape[0], groups, -1)
+    y = F.layer_norm(y, y.shape[2:], eps=epsilon).reshape(x.shape)
+    gamma, beta = (None if w is None else w.reshape(-1, *[1] * (x.ndim - 2)) for w in (gamma, beta))
+    y = y if gamma is None else y * gamma
+    return y if beta is None else y + beta
+
+
 def _batch_norm_train(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, *, momentum: float, epsilon: float) -> Any:
     # The new statistics are made in place there, and not differentiated.
     return F.batch_norm(x, mean.detach().clone(), var.detach().clone(), gamma, beta, True, momentum, epsilon)
@@ -78,7 +87,7 @@ LAYERS: dict[str, Callable[..., Any]] = {
     "nn.cross_entropy": _cross_entropy,
     "nn.mse_loss": lambda x, target, *, reduction: F.mse_loss(x, target, reduction=reduction),
     "nn.layer_norm": _layer_norm,
-    "nn.group_norm": lambda x, *weights, groups, epsilon: F.group_norm(x, groups, *weights, eps=epsilon),
+    "nn.group_norm": _group_norm,
     "nn.batch_norm_train": _batch_norm_train,
     "nn.max_pool2d": _max_pool,
     "nn.avg_pool2d": _avg_pool,
