@@ -31,6 +31,7 @@ from dlir.ir.dialects.func import Func, Return
 from dlir.ir.dialects.memref import Global
 from dlir.ir.initializers import reached
 from dlir.ir.location import UNKNOWN
+from dlir.ir.op import Op
 from dlir.ir.types import FloatType, FunctionType, IndexType, IntegerType, MemRefType, TensorType, Type
 
 #: What the end of a function says that the function uses.
@@ -54,13 +55,18 @@ def write_skeleton(module: Module, symbols: Iterable[str]) -> tuple[Any, list[np
         args = function.body.args
         heads.append(
             {
-                "attributes": _write_attributes(function.attributes, arrays),
+                "attributes": _write_attributes(_own(function), arrays),
                 "arguments": [[_write_type(arg.type), arg.name] for arg in args],
                 "uses": [op["sym_name"] for op in used],
             }
         )
-    skeleton = {"functions": heads, "variables": [_write_attributes(op.attributes, arrays) for op in variables]}
+    skeleton = {"functions": heads, "variables": [_write_attributes(_own(op), arrays) for op in variables]}
     return skeleton, arrays
+
+
+def _own(op: Op) -> dict[str, Attribute]:
+    """The attributes that mean something to dlir: not notes of whoever made the module."""
+    return {name: item for name, item in op.attributes.items() if "." not in name or name.startswith("dlir.")}
 
 
 def read_skeleton(skeleton: Any, arrays: Sequence[bytes], source: Module) -> Module:

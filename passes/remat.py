@@ -57,7 +57,7 @@ class Remat(Pass, name="remat"):
         plan = least_work(tape, self.budget)
         if plan.peak > self.budget:
             raise DlirError(
-                f"'@{function.symbol}' cannot do with {self.budget} bytes for temporaries",
+                f"'@{function.symbol}' cannot do with {self.budget} bytes for temporaries, counted before fusion",
                 function.location,
                 hint=f"the least that was found is {plan.peak} bytes: remat{{budget={plan.peak}}}",
             )

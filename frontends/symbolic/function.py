@@ -74,6 +74,7 @@ class Function:
         self.__name__ = name
         self._single, self._backend, self._level = single, backend, level
         self._order = _positions(inputs, graph.inputs)
+        self._known = frozenset(self.names)
         self._programs = Specialisations(limit)
 
     def __call__(self, /, *positional: Any, **arrays: Any) -> Any:
@@ -151,10 +152,10 @@ class Function:
 
     def _arranged(self, positional: Sequence[Any], arrays: Mapping[str, Any]) -> list[Any]:
         """One array per input, in order; DlirError for one that is missing, too much or given twice."""
-        given = dict(arrays)
+        given = arrays
         if positional:
-            given.update(zip(self._named(positional, given), positional, strict=True))
-        if given.keys() != set(self.names):
+            given = {**arrays, **dict(zip(self._named(positional, arrays), positional, strict=True))}
+        if given.keys() != self._known:
             for name in given:
                 if name not in self.names:
                     hint = did_you_mean(name, self.names) or f"inputs: {', '.join(self.names) or 'none'}"
@@ -182,7 +183,7 @@ class Function:
 
     def _program(self, arrays: Sequence[Any]) -> Program:
         key = tuple([(array.shape, array.dtype) for array in arrays])
-        return self._programs.get(key, lambda: self._types(arrays), self._compile)
+        return self._programs.find(key) or self._programs.make(key, self._types(arrays), self._compile)
 
     def _compile(self, types: Mapping[str, TensorType]) -> Program:
         module = self.graph.module(types)

@@ -38,28 +38,28 @@ class Specialisations:
         self._programs: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.RLock()
 
-    def get(self, key: Hashable, types: Callable[[], dict[str, TensorType]], make: Callable[[Any], Any]) -> Any:
-        """The program for `key`; if there is none, what `make` gives for `types()`."""
+    def find(self, key: Hashable) -> Any:
+        """The program for `key`, or None."""
         with self._lock:
             program = self._programs.get(key)
-            if program is None:
-                found = types()
-                start = time.perf_counter()
-                program = self._programs[key] = make(found)
-                self.compiled += 1
-                reason = _reason(found, self.history, self.limit)
-                self.history.append(Compilation(self.compiled, found, reason, time.perf_counter() - start))
-                if len(self._programs) > self.limit:
-                    self._programs.popitem(last=False)
-            else:
+            if program is not None:
                 self._programs.move_to_end(key)
             return program
 
-    @property
-    def latest(self) -> Any:
-        """The program that was used last, or None."""
+    def make(self, key: Hashable, types: dict[str, TensorType], compile: Callable[[Any], Any]) -> Any:
+        """The program that `compile` gives for `types`, unless another thread has put one there meanwhile."""
         with self._lock:
-            return next(reversed(self._programs.values()), None)
+            program = self.find(key)
+            if program is not None:
+                return program
+            start = time.perf_counter()
+            program = self._programs[key] = compile(types)
+            self.compiled += 1
+            reason = _reason(types, self.history, self.limit)
+            self.history.append(Compilation(self.compiled, types, reason, time.perf_counter() - start))
+            if len(self._programs) > self.limit:
+                self._programs.popitem(last=False)
+            return program
 
     def explain(self, name: str) -> str:
         """Each compilation with its reason, a line each."""

@@ -147,7 +147,7 @@ def _may_be_updated(value: Value) -> bool:
     op, block = value.defining_op, value.parent_block
     if op is not None:
         return op.name == "state.read"
-    function = block.parent_op
+    function = None if block is None else block.parent_op
     return isinstance(function, Func) and "dlir.donated" in function.arg_attributes(value.index)
 
 
@@ -157,7 +157,7 @@ def _replaces(clustering: Clustering, new: Value, old: Value) -> bool:
     if new.type is not old.type or not users:
         return False
     read = old.defining_op
-    return read is None or any(user.get("variable") == read["variable"] for user in users)
+    return read is None or any(user.get("variable") == read.get("variable") for user in users)
 
 
 def _peak(clustering: Clustering, group: Sequence[Cluster]) -> int:

@@ -211,6 +211,26 @@ def test_donated_inputs_and_constants_in_the_text(cache, work):
     assert work.count("fuse") == 1
 
 
+NOTED = """
+func.func @main(%x: tensor<4xf32>{}) -> tensor<4xf32> attributes {{made.by = 0.5 : f32}} {{
+  %y = nd.exp %x : tensor<4xf32>
+  return %y
+}}
+"""
+
+
+def test_notes_of_others_are_no_part_of_a_program(cache, work):
+    for _ in range(2):
+        compiled(NOTED.format(""))
+    assert work.count("fuse") == 1
+
+
+def test_what_has_no_plain_form_is_compiled_every_time(cache, work):
+    for _ in range(2):
+        np.testing.assert_allclose(compiled(NOTED.format(" {made.scale = 0.5 : f32}"))(X[0, :4])[0], np.exp(X[0, :4]))
+    assert work.count("fuse") == 2 and not entries(cache)
+
+
 # ---------------------------------------------------------------- misses
 
 

@@ -60,9 +60,7 @@ def test_variables_that_differ_are_named(step, monkeypatch):
     from dlir.frontends.cli.report import Report
 
     compare = Report.compare
-    monkeypatch.setattr(
-        Report, "compare", lambda self, o, other, p, v: compare(self, o, other, p, {"w": v["w"] + 1})
-    )
+    monkeypatch.setattr(Report, "compare", lambda self, o, other, p, v: compare(self, o, other, p, {"w": v["w"] + 1}))
     done = run("dlir-run", step, "--bench", "0")
     assert done.code == 1
     assert "MISMATCH   variables differ from ref: @w, element (0, 0)" in done.out

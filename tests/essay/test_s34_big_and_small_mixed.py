@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 import numpy as np
-from essay.nets import PERCEPTRON, inputs_of, weights_of
+from support.layer_nets import PERCEPTRON, inputs_of, weights_of
 
 from dlir.frontends.layers import Net
 from dlir.frontends.optimizers import SGD, Adam

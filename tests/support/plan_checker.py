@@ -82,7 +82,7 @@ class _Run:
                     self.memory.write(self.places[arg], ("input", arg.index))
         self.block(function.body)
         for arg in function.body.args:
-            roles = function.arg_attributes(arg.index)
+            roles = function.arg_attributes(arg.index) if arg in self.places else {}
             if "dlir.result" in roles or ("dlir.input" in roles and "dlir.donated" not in roles):
                 self.seen.append(self.memory.read(self.places[arg]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from essay.nets import LENET, PERCEPTRON, inputs_of, weights_of
+from support.layer_nets import LENET, PERCEPTRON, inputs_of, weights_of
 
 from dlir.frontends.layers import Net
 from dlir.frontends.optimizers import SGD
