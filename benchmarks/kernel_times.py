@@ -81,13 +81,14 @@ def seconds_of(lowered: Module, op: Operation, weights: Any, runs: int) -> float
     from dlir.backends.executable import numpy_dtype
     from dlir.backends.registry import find_backend
     from dlir.ir.builder import at_end
+    from dlir.ir.initializers import is_initializer
     from dlir.ir.ops import func
 
     outside = values_from_outside(op)
     memrefs = [value for value in outside if hasattr(value.type, "shape")]
     module = Module.empty()
     for other in lowered.body.ops:
-        if other.get("sym_name") != "main" and not (isinstance(other, Func) and "dlir.kernel" not in other.attributes):
+        if other.get("sym_name") != "main" and not (isinstance(other, Func) and is_initializer(other)):
             module.body.append(clone(other))
     function = Func.make("main", [value.type for value in memrefs])
     roles = [{"dlir.input": IntegerAttr(number)} for number in range(len(memrefs) - 1)]

@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py [NETWORK ...] [--output FILE]
 
-One line for each network, with one kernel per op (`unfused`, O1) and with the default pipeline (`fused`, O2): bytes when every
-op's result has memory of its own, bytes as planned (inputs, results and arena), the lower bound, and the seconds that the passes
-take which order kernels, share buffers and place them.  A line says ``over`` where the plan is larger than the bound.
+One line for each network, with one kernel per op (`unfused`, O1) and with the default pipeline (`fused`, O2): bytes when
+every op's result has memory of its own, bytes as planned (inputs, results and arena), the lower bound, and the seconds of
+the passes which order kernels, share buffers and place them.  A line says ``over`` where the plan is larger than the bound.
 """
 
 from __future__ import annotations

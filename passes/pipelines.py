@@ -13,7 +13,10 @@ PIPELINES: dict[str, str] = {
     # Op by op: nothing is folded, fused or planned.
     "O0": "inline,differentiate,lower-nn,fuse{max-ops=1},schedule,bufferize,lower-kernels,map",
     # Cleaned up and planned, but still one kernel per op.
-    "O1": "inline,differentiate,lower-nn,canonicalize,cse,fuse{max-ops=1},schedule,reorder,bufferize,plan-memory,lower-kernels,map",
+    "O1": (
+        "inline,differentiate,lower-nn,canonicalize,cse,fuse{max-ops=1},schedule,reorder,bufferize,plan-memory,"
+        "lower-kernels,map"
+    ),
     "O2": O2,
     # As O2, and memory is searched for as long as it takes.
     "O3": O2.replace("plan-memory", "plan-memory{effort=40000000}"),

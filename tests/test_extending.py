@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dlir.backends.compiler import compile_module
+from dlir.ir import registry
 from dlir.ir.builder import at_end
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
@@ -24,6 +25,7 @@ PRELUDE = """
 from dataclasses import dataclass
 import numpy as np
 from dlir.backends.compiler import compile_module
+from dlir.ir import registry
 from dlir.ir.dialects.func import find_function
 from dlir.backends.executable import numpy_dtype, signature_of
 from dlir.ir.builder import at_end
@@ -53,6 +55,8 @@ def page(repo_root) -> Iterator[dict[str, Any]]:
         exec(compile(block, "docs/extending.md", "exec"), names)
     yield names
     monkeypatch.undo()
+    for name in [name for name, cls in registry._OPS.items() if cls.__module__ == "extending"]:
+        del registry._OPS[name]  # other tests go through all ops there are
 
 
 def function_of(build, *types):

@@ -22,7 +22,7 @@ from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.memref import GetGlobal, Global
 from dlir.ir.errors import DlirError
 from dlir.ir.types import MemRefType
-from dlir.passes.kernels.overlap import overlapping
+from dlir.passes.kernels.overlap import coinciding, overlapping
 
 HANDLERS: dict[str, Handler] = {
     **emit_arith.HANDLERS,
@@ -52,7 +52,7 @@ class ModuleEmitter:
         self._entry = entry
         self._target = target
         self._symbols: dict[str, Operation] = {op.get("sym_name"): op for op in module.body.ops}
-        self._shared = _shared_arguments(module)
+        self._shared, self._twins = _shared_arguments(module)
         self._functions: dict[Func, str] = {}
         self._waiting: list[Func] = []
         self._texts: list[str] = []
@@ -175,7 +175,8 @@ class ModuleEmitter:
         f.has_tiles = is_kernel and any(op.name == "vector.fma" for op in function.walk())
         parameters = []
         for index, arg in enumerate(function.body.args):
-            f.names[arg] = f"%a{index}"
+            # What is computed in place is read and written through one pointer, so that loops can be widened.
+            f.names[arg] = f"%a{self._twins.get((function.symbol, index), index)}"
             may_alias = not is_kernel or (function.symbol, index) in self._shared
             parameters.append(f"{_parameter_type(function, arg.type, may_alias)} %a{index}")
         terminator = f.run(function.body)
@@ -225,13 +226,23 @@ def _check_entry(entry: Func) -> None:
         raise DlirError(f"'@{entry.symbol}' returns values instead of writing them to buffers", entry.location)
 
 
-def _shared_arguments(module: Module) -> set[tuple[str, int]]:
-    """The callees and argument numbers of memrefs that share memory with another argument of some call."""
-    shared: set[tuple[str, int]] = set()
+def _shared_arguments(module: Module) -> tuple[set[tuple[str, int]], dict[tuple[str, int], int]]:
+    """The callees and argument numbers of memrefs that share memory with another argument of some call; and apart from
+    these, those that are the same memory as an earlier argument, in every call."""
+    overlaps: dict[str, set[tuple[int, int]]] = {}
+    same: dict[str, set[tuple[int, int]]] = {}
     for op in module.walk():
         if isinstance(op, Call):
-            shared.update((op["callee"], number) for pair in overlapping(op.operands) for number in pair)
-    return shared
+            callee, pairs = op["callee"], set(coinciding(op.operands))
+            overlaps.setdefault(callee, set()).update(overlapping(op.operands))
+            same[callee] = same.get(callee, pairs) & pairs
+    shared: set[tuple[str, int]] = set()
+    twins: dict[tuple[str, int], int] = {}
+    for callee, pairs in overlaps.items():
+        shared.update((callee, number) for pair in pairs - same[callee] for number in pair)
+        for first, second in sorted(same[callee]):
+            twins.setdefault((callee, second), first)
+    return shared, twins
 
 
 def _parameter_type(function: Func, type_: object, may_alias: bool) -> str:

@@ -10,7 +10,6 @@ import ctypes
 import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -62,7 +61,9 @@ class _Host:
         self.features: str = llvm.get_host_cpu_features().flatten()
         self.target = llvm.Target.from_triple(self.triple)
         self.data_layout = str(self.create_machine().target_data)
-        self.compiler = llvm.create_lljit_compiler(self.create_machine())
+        # JITLink maps all sections of an object at once; RuntimeDyld maps them one by one, and aborts the process where they
+        # land more than 2 GiB apart.
+        self.compiler = llvm.create_lljit_compiler(self.create_machine(), use_jit_link=True)
         # llvmlite lets one thread at a time into LLVM, which needs that only where threads share a context or a machine.
         self.run_passes, self._emit = (
             getattr(call, "_cfn", call)
@@ -180,6 +181,8 @@ def object_codes(sources: Sequence[Source], cache: ArtifactCache | None = None, 
     # The longest first: what comes last should be over soon.
     missing = sorted((n for n, code in enumerate(found) if code is None), key=lambda n: -len(sources[n].ir))
     if workers > 1 and len(missing) > 1:
+        from concurrent.futures import ThreadPoolExecutor  # who finds everything does without
+
         with ThreadPoolExecutor(min(workers, len(missing)), "dlir-compiler") as pool:
             fresh = list(pool.map(_compiled, [sources[n] for n in missing]))
     else:

@@ -89,7 +89,13 @@ class _Pool:
         self._native = sys.platform == "linux"
         exports = ["dlir.parallel_for"]
         if self._native:
-            exports += ["dlir.pool_reset", "dlir.pool_stop", "dlir.worker", "dlir.placement_reset", "dlir.placement_begin"]
+            exports += [
+                "dlir.pool_reset",
+                "dlir.pool_stop",
+                "dlir.worker",
+                "dlir.placement_reset",
+                "dlir.placement_begin",
+            ]
         self.library = jit.compile_ir(_source() if self._native else _SERIAL, exports, cache=ArtifactCache("cpu"))
         if not self._native:
             return

@@ -18,9 +18,7 @@ from dlir.ir.errors import DlirError
 from dlir.ir.state import state_of
 
 
-def load(
-    module: Module, entry: str, weights: Weights | None, variables: VariableStore | None = None
-) -> Executable:
+def load(module: Module, entry: str, weights: Weights | None, variables: VariableStore | None = None) -> Executable:
     """Function `entry` of a module mapped for CUDA, on the current GPU; DlirError if there is none.
 
     The values of what calls change are in `variables`.

@@ -72,7 +72,9 @@ class Machine:
             raise DlirError(f"'@{function.symbol}' calls itself; recursion is not supported", location)
         if len(function.regions[0].blocks) > 1:
             hint = "write loops and branches as scf.for, scf.while and scf.if"
-            raise DlirError(f"'@{function.symbol}' has several blocks: only one can be run", function.location, hint=hint)
+            raise DlirError(
+                f"'@{function.symbol}' has several blocks: only one can be run", function.location, hint=hint
+            )
         self.active[function] = None
         found = yield self.code(only_block(function)).task({}, arguments)
         del self.active[function]

@@ -59,7 +59,9 @@ def check_blocks(blocks: Iterable[Block]) -> None:
                 first = homes.setdefault(attribute.value, op)
                 if first.parent is not block:
                     notes = [Note(f"'{op.name}' is in the group too, in another block", op.location)]
-                    message = f'the ops with {FUSE} = "{attribute.value}" cannot be one kernel: they are not in one block'
+                    message = (
+                        f'the ops with {FUSE} = "{attribute.value}" cannot be one kernel: they are not in one block'
+                    )
                     raise DlirError(message, first.location, notes=notes)
 
 

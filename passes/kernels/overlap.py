@@ -22,6 +22,17 @@ def overlapping(values: Sequence[Value]) -> list[tuple[int, int]]:
     return [(i, j) for i, one in extents for j, two in extents if i < j and _meet(one, two)]
 
 
+def coinciding(values: Sequence[Value]) -> list[tuple[int, int]]:
+    """The pairs of positions in `values` whose memrefs are the same elements of the same memory."""
+    extents = [(number, _extent(value)) for number, value in enumerate(values) if isinstance(value.type, MemRefType)]
+    return [
+        (i, j)
+        for i, one in extents
+        for j, two in extents
+        if i < j and one == two and one[2] is not None and values[i].type.dtype is values[j].type.dtype
+    ]
+
+
 def is_reshape(op: Operation) -> bool:
     """Whether a ``memref.reinterpret_cast`` shows a contiguous buffer from its start on, under another shape."""
     (result,) = op.results

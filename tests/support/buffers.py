@@ -91,7 +91,9 @@ def run_tensors(function: Func, arrays: Sequence[np.ndarray]) -> list[np.ndarray
     return [np.array(array) for array in _run_block(function.body, values, _tensor_step)]
 
 
-def _run_block(block: Block, values: dict[Value, Any], step: Callable[[Operation, dict[Value, Any]], None]) -> list[Any]:
+def _run_block(
+    block: Block, values: dict[Value, Any], step: Callable[[Operation, dict[Value, Any]], None]
+) -> list[Any]:
     """Run a block; what its terminator gives."""
     for op in block.ops:
         if op.is_terminator:

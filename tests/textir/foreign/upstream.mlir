@@ -494,3 +494,21 @@ func.func @arith(%a: i32, %b: i32, %f: f32, %g: f32, %t: tensor<4xf32>, %v: vect
 %0:3, %1 = "x.d"(%2) : (f32) -> (i32, f32, () -> i32, (i32) -> (f32, i1))
 %2 = "x.e"(%0#2, %1, %0#0) : (() -> i32, (i32) -> (f32, i1), i32) -> f32
 "x.f"(%2) <{p = 1, "q r" = dense<1> : tensor<2xi32>}> {d = 2} : (f32) -> ()
+// -----
+func.func @tensors(%a: tensor<4x?xf32>, %i: index, %f: f32) -> tensor<?x?xf32> {
+  %e = tensor.empty(%i) : tensor<4x?xf32, "enc">
+  %s = tensor.extract_slice %a[0, %i] [2, 4] [1, 2] : tensor<4x?xf32> to tensor<2x4xf32>
+  %x = tensor.extract %s[%i, %i] : tensor<2x4xf32>
+  %fe = tensor.from_elements %x, %f : tensor<2xf32>
+  %c = tensor.cast %a : tensor<4x?xf32> to tensor<?x?xf32>
+  %p = tensor.pad %a low[%i, %i] high[0, 0] {
+  ^bb0(%u: index, %v: index):
+    tensor.yield %f : f32
+  } : tensor<4x?xf32> to tensor<?x?xf32>
+  %g = tensor.generate %i, %i {
+  ^bb0(%u: index, %v: index):
+    tensor.yield %f : f32
+  } : tensor<?x?xf32>
+  %col = tensor.collapse_shape %a [[0, 1]] : tensor<4x?xf32> into tensor<?xf32>
+  return %g : tensor<?x?xf32>
+}
