@@ -43,13 +43,14 @@ class Fuse(Pass, name="fuse"):
             if isinstance(function, Func) and not function.is_declaration and "dlir.kernel" not in function.attributes:
                 blocks = _blocks(function)
                 check_blocks(blocks)
+                for block in reversed(blocks):
+                    _drop_unused(block)  # first in bodies: what nobody needs there must not count as a use here
                 if sunk := sink_free(blocks[1:]):
                     self.stats["sunk"] += sunk
                 for block in blocks:
                     self._fuse(block)
 
     def _fuse(self, block: Block) -> None:
-        _drop_unused(block)
         sink_writes(block)
         ops = [op for op in block.ops if is_fusible(op)]
         if not ops:

@@ -7,17 +7,22 @@ The IR goes to stdout, everything else to stderr.  Nothing heavy is imported bef
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from dlir import __version__
+from dlir.frontends.cli.start import INTERRUPTED, Interruptible
 
 if TYPE_CHECKING:
     from dlir.ir.errors import DlirError
     from dlir.textir import ParsedModule
 
-OK, FAILED, USAGE, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, USAGE, INTERNAL = 0, 1, 2, 3
 
 #: Help of the flag that all commands have.
 LOAD_PLUGIN = "Python module or file that brings dialects, passes, rules or backends; may be repeated"
@@ -25,15 +30,33 @@ LOAD_PLUGIN = "Python module or file that brings dialects, passes, rules or back
 
 def add_common_options(parser: argparse._ActionsContainer) -> None:
     """The options that all commands that read a module have."""
-    parser.add_argument("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
-    parser.add_argument("--max-errors", type=_count, default=20, metavar="N", help="errors to show, 0 for all (20)")
-    parser.add_argument("--verbose", action="store_true", help="show a traceback for internal errors")
+    add = parser.add_argument
+    add("--load-plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=LOAD_PLUGIN)
+    add("--max-errors", type=whole_number, default=20, metavar="N", help="errors to show, 0 for all (20)")
+    add("--verbose", action="store_true", help="show a traceback for internal errors")
+    add("--version", action="version", version=f"%(prog)s {__version__}", help="print the version, and end")
 
 
-def _count(text: str) -> int:
+def whole_number(text: str) -> int:
+    """The value of an option that is 0, 1, 2, ..."""
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise argparse.ArgumentTypeError(f"must be a whole number, at least 0; got '{text}'")
     return int(text)
+
+
+def tolerance(text: str) -> float:
+    """The value of an option that is a number from 0 on."""
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)) and value >= 0:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number, at least 0; got '{text}'")
+
+
+def file_name(text: str) -> str:
+    """The value of an argument that names a file: anything but nothing, as from a variable of a shell that is not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a file; got ''")
+    return text
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -49,15 +72,21 @@ class ArgumentParser(argparse.ArgumentParser):
             message = re.sub(
                 r"^argument (\S+): ignored explicit argument .*", r"\1 takes no value", message, flags=re.S
             )
+            message = re.sub(r"^argument (\S+): must ", r"\1 must ", message)
+            message = re.sub(r"^the following arguments are required: (\S+)$", r"\1 is missing", message)
             choice = re.match(r"argument (\S+): invalid choice: '(.*?)'", message)
             message = self._no_choice(choice[1], choice[2]) if choice else message
+            valueless = re.match(r"argument (\S+): expected one argument", message)
+            message = self._no_value(valueless[1]) if valueless else message
         self.exit(USAGE, f"{self.prog}: error: {message}\nTry '{self.prog} --help'.\n")
 
     def _unknown(self, word: str) -> str:
         from dlir.ir.errors import did_you_mean
 
         if not word.startswith("-"):
-            return f"unexpected argument '{word}': one file is read at a time"
+            takes_file = any(action.dest == "file" for action in self._actions)
+            reason = "one file is read at a time" if takes_file else "no file is read"
+            return f"unexpected argument '{word}': {reason}"
         flags = [flag for action in self._actions for flag in action.option_strings]
         other = _command_with(word, self.prog)
         if other is not None:
@@ -75,10 +104,18 @@ class ArgumentParser(argparse.ArgumentParser):
         """What to say of a flag (``-x/--xx``, as argparse spells it) whose value is not one of its choices."""
         from dlir.ir.errors import did_you_mean
 
-        action = next(action for action in self._actions if names.split("/")[0] in action.option_strings)
-        choices = [str(choice) for choice in action.choices or ()]
+        choices = [str(choice) for choice in self._action(names).choices or ()]
         hint = did_you_mean(given, choices)
         return f"{names} must be one of {', '.join(choices)}; got '{given}'" + (f"; {hint}" if hint else "")
+
+    def _no_value(self, names: str) -> str:
+        """What to say of a flag that stands alone and may not."""
+        action = self._action(names)
+        wanted = f"one of {', '.join(map(str, action.choices))}" if action.choices else str(action.metavar or action.dest)
+        return f"{names} needs a value: {wanted.replace('%%', '%')}"
+
+    def _action(self, names: str) -> argparse.Action:
+        return next(action for action in self._actions if names.split("/")[0] in action.option_strings)
 
 
 def _command_with(flag: str, prog: str) -> str | None:
@@ -98,8 +135,9 @@ def run_command(
     `sources` is filled by the command with the texts it reads, so that errors can show their lines.
     """
     try:
-        code = command()
-        sys.stdout.flush()
+        with Interruptible():
+            code = command()
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -184,10 +222,18 @@ def write_text(text: str, path: str | None) -> None:
     if path is None or path == "-":
         sys.stdout.write(text)
         return
-    from dlir.ir.errors import DlirError
     from dlir.textir.atomic import atomic_write
 
-    try:
+    with writing(path):
         atomic_write(path, text.encode())
+
+
+@contextlib.contextmanager
+def writing(path: object) -> Iterator[None]:
+    """An OSError inside becomes a DlirError that says that file `path` cannot be written."""
+    from dlir.ir.errors import DlirError
+
+    try:
+        yield
     except OSError as error:
         raise DlirError(f"cannot write '{path}': {error.strerror}") from None

@@ -35,9 +35,12 @@ def add_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 
 def write_memory_map(path: str, module: Module, entry: str) -> None:
     """Draw the plan of function `entry`, lowered at least to buffers, into a file; DlirError if it is not."""
+    from dlir.frontends.cli.common import writing
     from dlir.textir.atomic import atomic_write
 
-    atomic_write(path, memory_map(module, entry).encode())
+    drawing = memory_map(module, entry)
+    with writing(path):
+        atomic_write(path, drawing.encode())
 
 
 def memory_map(module: Module, entry: str) -> str:

@@ -13,6 +13,7 @@ from dlir.frontends.cli.common import (
     OK,
     ArgumentParser,
     add_common_options,
+    file_name,
     read_module,
     read_text,
     run_command,
@@ -42,13 +43,14 @@ def build_parser() -> ArgumentParser:
     """The command line of dlir-opt."""
     parser = ArgumentParser(prog="dlir-opt", description="Read a .dlir module, run passes on it, write it.")
     add = parser.add_argument
-    add("file", nargs="?", help="the module; - for standard input")
-    add("-p", "--passes", metavar="PIPELINE", default="", help='passes to run, as in "lower-nn,fuse{max-ops=8}"')
+    add("file", nargs="?", type=file_name, default="-", help="the module; - for standard input")
+    add("-p", "--passes", action="append", default=[], metavar="PIPELINE", help=_PASSES_HELP)
     add("-O", dest="level", choices=["0", "1", "2", "3"], help="run a whole pipeline first: -O0, -O1, -O2, -O3")
     add("--target", choices=["cpu", "cuda"], default="cpu", help="what -O compiles for")
     add(
         "-o",
         "--output",
+        type=file_name,
         metavar="FILE",
         help="where to write (.safetensors: with weights); standard output if not given",
     )
@@ -59,7 +61,7 @@ def build_parser() -> ArgumentParser:
 
     group = parser.add_argument_group("seeing what happens (on stderr)")
     add = group.add_argument
-    add("--print-ir", metavar="WHEN", help="print the module after passes: 'changed', 'all' or a pass name")
+    add("--print-ir", metavar="WHEN", help="print the module after passes: 'changed', 'all' or names of passes: 'fuse,cse'")
     add(
         "--diff",
         action="store_true",
@@ -76,7 +78,7 @@ def build_parser() -> ArgumentParser:
     add("--verify-roundtrip", action="store_true", help="check that the text reads back the same")
     add("--split-input-file", action="store_true", help="treat what '// -----' lines separate as files of their own")
     add("--verify-diagnostics", action="store_true", help="check the errors against // expected-error {{...}} comments")
-    add("--reproducer", metavar="FILE", help="where to leave a reproducer when a pass fails")
+    add("--reproducer", type=file_name, metavar="FILE", help="where to leave a reproducer when a pass fails")
     add("--run-reproducer", action="store_true", help="run the pipeline that the file's first line names")
 
     rules.add_options(parser)
@@ -91,6 +93,9 @@ def build_parser() -> ArgumentParser:
     return parser
 
 
+_PASSES_HELP = 'passes to run, as in "lower-nn,fuse{max-ops=8}"; given again, more of them'
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     argv = sys.argv[1:] if argv is None else argv
@@ -98,6 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         sys.stdout.write(BRIEF)
         return OK
     args = build_parser().parse_args(argv)
+    args.passes = ",".join(filter(None, args.passes))
     sources: dict[str, str] = {}
     return run_command(lambda: _run(args, sources), sources, args.verbose, args.max_errors)
 
@@ -117,7 +123,7 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
         return _run_on_text(args, sources)
     # The pipeline is checked before a large file is read.
     manager = _make_manager(args, args.passes, sources)
-    parsed = read_module(args.file or "-", args.weights, sources)
+    parsed = read_module(args.file, args.weights, sources)
     if args.why_not_fused:
         manager.run(parsed.module)
         write_text(why.answer(parsed.module, args.why_not_fused), args.output)
@@ -166,10 +172,10 @@ def _make_manager(args: argparse.Namespace, pipeline: str, sources: dict[str, st
     rules.use_patterns(manager, args.patterns, sources)
     if args.dump_pipeline:
         print(manager, file=sys.stderr)
-    if args.print_ir or args.diff:
+    if args.print_ir is not None or args.diff:
         from dlir.frontends.cli.watch import IRPrinter
 
-        IRPrinter(args.print_ir or "changed", args.diff).attach(manager)
+        IRPrinter("changed" if args.print_ir is None else args.print_ir, args.diff).attach(manager)
     return manager
 
 
@@ -217,7 +223,7 @@ def _leave_reproducer(
     flags += ["--verify-roundtrip"] if args.verify_roundtrip else []
     path = args.reproducer or DEFAULT
     # A file of another format has no text: it is read again, since the passes have changed the module.
-    text = sources.get("<stdin>" if args.file in (None, "-") else args.file)
+    text = sources.get("<stdin>" if args.file == "-" else args.file)
     text = text if text is not None else to_text(read_module(args.file, args.weights, {}).module)
     command = write_reproducer(path, text, str(manager), flags, error)
     if command is not None:
@@ -228,7 +234,7 @@ def _run_on_text(args: argparse.Namespace, sources: dict[str, str]) -> int:
     """The modes that look at the file's text first: reproducers, split files, expected diagnostics."""
     from dlir.frontends.cli.expected import split_text
 
-    path = args.file or "-"
+    path = args.file
     name, text = read_text(path)
     pipeline = args.passes
     if args.run_reproducer:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlir.frontends.cli.common import OK, USAGE, ArgumentParser, add_common_options, read_module, run_command
+from dlir.frontends.cli.common import (
+    OK,
+    USAGE,
+    ArgumentParser,
+    add_common_options,
+    file_name,
+    read_module,
+    run_command,
+    writing,
+)
 
 if TYPE_CHECKING:
     from dlir.frontends.reduce.check import Check
@@ -30,16 +41,25 @@ The command runs for each candidate, and exit code 0 says that it is still inter
 def build_parser() -> ArgumentParser:
     """The command line of dlir-reduce."""
     parser = ArgumentParser(prog="dlir-reduce", description="Make a .dlir module small while a command holds for it.")
-    parser.add_argument("file", nargs="?", help="the module; - for standard input")
+    parser.add_argument("file", nargs="?", type=file_name, default="-", help="the module; - for standard input")
     parser.add_argument("--check", required=True, metavar="CMD", help=_CHECK_HELP)
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to write; FILE.reduced.dlir if not given")
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds that CMD may take (60)")
+    parser.add_argument("-o", "--output", type=file_name, metavar="FILE", help=_OUTPUT_HELP)
+    parser.add_argument("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds that CMD may take (60)")
     parser.add_argument("--weights", metavar="FILE", help="safetensors file to use instead of the module's own")
     add_common_options(parser)
     return parser
 
 
+_OUTPUT_HELP = "where to write; FILE.reduced.dlir if not given"
 _CHECK_HELP = "command that exits with 0 for what is still interesting; {}, or else its end, is the file's name"
+
+
+def _seconds(text: str) -> float:
+    # What is longer than the clocks of the system can wait is refused, too.
+    with contextlib.suppress(ValueError):
+        if 0 < (seconds := float(text)) <= threading.TIMEOUT_MAX:
+            return seconds
+    raise argparse.ArgumentTypeError(f"must be a positive number of seconds; got '{text}'")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,11 +77,9 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     from dlir.frontends.plugins import load_plugin
     from dlir.frontends.reduce.check import Check
 
-    path = args.file or "-"
+    path = args.file
     if path == "-" and args.output in (None, "-"):
         return _usage("give the output's name with -o when reading standard input")
-    if not args.timeout > 0:
-        return _usage(f"the timeout must be positive, got {args.timeout:g}")
     try:
         check = Check.parse(args.check, args.timeout)
     except ValueError as error:
@@ -88,7 +106,8 @@ def _reduce(parsed: ParsedModule, check: Check, candidate: Path, output: Path, n
         return check(candidate)
 
     def keep(module: Module) -> None:
-        atomic_write(output, print_module(module).encode())
+        with writing(output):
+            atomic_write(output, print_module(module).encode())
         dataclasses.replace(parsed, module=module).copy_sidecars(output)
 
     search = Search(parsed.module, interesting, keep)

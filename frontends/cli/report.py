@@ -102,13 +102,12 @@ class Report:
     def expect(self, outputs: Outputs, specs: Sequence[str]) -> bool:
         """The outputs against what the command line says they must be."""
         from dlir.frontends.cli.inputs import make_array
-        from dlir.ir.errors import DlirError
+        from dlir.ir.errors import DlirError, count
         from dlir.ir.types import TensorType, dtype_from_numpy
 
         if len(outputs) > 1 or len(specs) > len(outputs[0]):
-            raise DlirError(
-                f"--expect is given {len(specs)} times, but there are {len(outputs[0])} results of one batch"
-            )
+            given, there = count(len(specs), "time"), count(len(outputs[0]), "result")
+            raise DlirError(f"--expect is given {given}, and there {'is' if there[:2] == '1 ' else 'are'} {there} of one batch")
         wanted = []
         for position, (spec, array) in enumerate(zip(specs, outputs[0], strict=False)):
             type = TensorType(array.shape, dtype_from_numpy(array.dtype))
@@ -154,6 +153,7 @@ def save_outputs(path: str, outputs: Outputs) -> None:
     """Write the results of all batches, joined along their first axis, as ``result0``, ``result1``, ... of an .npz file."""
     import io
 
+    from dlir.frontends.cli.common import writing
     from dlir.textir.atomic import atomic_write
 
     joined = {}
@@ -161,4 +161,5 @@ def save_outputs(path: str, outputs: Outputs) -> None:
         joined[f"result{position}"] = np.concatenate([*map(np.atleast_1d, parts)]) if len(parts) > 1 else parts[0]
     buffer = io.BytesIO()
     np.savez(buffer, **joined)  # type: ignore[arg-type]
-    atomic_write(path, buffer.getvalue())
+    with writing(path):
+        atomic_write(path, buffer.getvalue())

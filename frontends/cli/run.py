@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlir.frontends.cli import memory_map
-from dlir.frontends.cli.common import FAILED, OK, USAGE, ArgumentParser, add_common_options, read_module, run_command
+from dlir.frontends.cli.common import (
+    FAILED,
+    OK,
+    ArgumentParser,
+    add_common_options,
+    file_name,
+    read_module,
+    run_command,
+    tolerance,
+    whole_number,
+)
 
 if TYPE_CHECKING:
     from dlir.backends.compiler import Program
@@ -31,27 +41,27 @@ FILE may be - for standard input.  'dlir-run --help' tells all.
 def build_parser() -> ArgumentParser:
     """The command line of dlir-run."""
     parser = ArgumentParser(prog="dlir-run", description="Compile a .dlir module, run it, check it against ref.")
-    parser.add_argument("file", nargs="?", help="the module; - for standard input")
+    parser.add_argument("file", nargs="?", type=file_name, default="-", help="the module; - for standard input")
     parser.add_argument("--entry", default="main", metavar="NAME", help="the function to run")
     parser.add_argument("--backend", default="cpu", metavar="NAME", help="cpu, ref, cuda or cuda-sim")
     parser.add_argument("-O", dest="level", choices=["0", "1", "2", "3"], default="2", help="optimisation level")
-    parser.add_argument("--input", action="append", default=[], metavar="[%%NAME=]WHAT", help=_INPUT_HELP)
+    parser.add_argument("--input", action="append", default=[], metavar="[%NAME=]WHAT", help=_INPUT_HELP)
     parser.add_argument("--dim", action="append", default=[], metavar="NAME.AXIS=N", help="size of a dynamic dimension")
-    parser.add_argument("--data", metavar="FILE", help="safetensors file to use instead of the module's own data")
+    parser.add_argument("--data", type=file_name, metavar="FILE", help="safetensors file to use instead of the module's own data")
     parser.add_argument("--weights", metavar="FILE", help="safetensors file to use instead of the module's own")
-    parser.add_argument("--seed", type=int, default=0, help="seed of random inputs")
+    parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="seed of random inputs")
     parser.add_argument("--expect", action="append", default=[], metavar="WHAT", help="what a result must be, in order")
     parser.add_argument("--compare", default="ref", metavar="NAME", help="backend to compare with; 'none' for none")
-    parser.add_argument("--rtol", type=float, default=1e-4, help="relative tolerance of comparisons")
-    parser.add_argument("--atol", type=float, default=1e-5, help="absolute tolerance of comparisons")
-    parser.add_argument("--bench", type=int, default=20, metavar="N", help="how often to run for the time")
-    parser.add_argument("--save-outputs", metavar="FILE.npz", help="write the results of all batches")
+    parser.add_argument("--rtol", type=tolerance, default=1e-4, metavar="X", help="relative tolerance of comparisons")
+    parser.add_argument("--atol", type=tolerance, default=1e-5, metavar="X", help="absolute tolerance of comparisons")
+    parser.add_argument("--bench", type=whole_number, default=20, metavar="N", help="how often to run for the time")
+    parser.add_argument("--save-outputs", type=file_name, metavar="FILE.npz", help="write the results of all batches")
     parser.add_argument(
         "--check-numerics", action="store_true", help="stop at the first op that makes a NaN or infinity"
     )
     parser.add_argument("--tune", action="store_true", help="measure the tiles of contractions and keep the fastest")
-    parser.add_argument("--save-tuned", metavar="FILE", help="tune, and write the text with its schedules")
-    parser.add_argument("--max-bytes", default="8GiB", metavar="N", help="the largest tensor that may be made")
+    parser.add_argument("--save-tuned", type=file_name, metavar="FILE", help="tune, and write the text with its schedules")
+    parser.add_argument("--max-bytes", type=_bytes, default="8GiB", metavar="N", help="the largest tensor that may be made")
     parser.add_argument("--list-backends", action="store_true", help="list the backends")
     parser.add_argument("--stats", action="store_true", help="print the memory that a call needs, in bytes")
     memory_map.add_options(parser)
@@ -60,6 +70,18 @@ def build_parser() -> ArgumentParser:
 
 
 _INPUT_HELP = "an input, by name or in order: @file.npy, rand, zeros, ones, or as in 2x2xf32:1,2,3,4"
+
+
+def _bytes(text: str) -> int:
+    from dlir.ir.byte_counts import parse_bytes
+
+    try:
+        count = parse_bytes(text)
+    except (ValueError, KeyError, OverflowError):
+        count = -1
+    if count < 0:
+        raise argparse.ArgumentTypeError(f"must be a number of bytes, such as 8GiB; got '{text}'")
+    return count
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,7 +100,6 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     from dlir.backends.registry import all_backends, find_backend
     from dlir.frontends.cli.report import Report
     from dlir.frontends.plugins import load_plugin
-    from dlir.ir.byte_counts import parse_bytes
     from dlir.ir.limits import check_sizes
 
     for plugin in args.load_plugin:
@@ -87,22 +108,17 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
         for backend in all_backends():
             print(f"{backend.name:10} {backend.help}")
         return OK
-    try:
-        limit = parse_bytes(args.max_bytes)
-    except (ValueError, KeyError):
-        print(f"dlir-run: error: cannot read '{args.max_bytes}' as a number of bytes, such as 8GiB", file=sys.stderr)
-        return USAGE
     for name in (args.backend, args.compare):
         if name != "none":
             find_backend(name)
-    parsed = read_module(args.file or "-", args.weights, sources)
+    parsed = read_module(args.file, args.weights, sources)
     if args.dim:
         from dlir.passes.bind_shapes import BindShapes
         from dlir.passes.manager import PassManager
 
         PassManager([BindShapes(dims=";".join(args.dim), entry=args.entry)]).run(parsed.module)
     names, types = _signature(parsed, args.entry)
-    check_sizes(parsed.module, limit)
+    check_sizes(parsed.module, args.max_bytes)
     after = None
     if args.tune or args.save_tuned:
         from dlir.frontends.cli.tuning import tuning
@@ -124,13 +140,13 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     program = compiled() if _are_large(types) else None
     data = _data(args, parsed, names, types)
     _bind(parsed, args.entry, [array.shape for array in data.batch(0)], types)
-    check_sizes(parsed.module, limit)
+    check_sizes(parsed.module, args.max_bytes)
     program = program or compiled()
     if args.stats:
         print(program.memory)
     if args.memory_map:
         memory_map.write_memory_map(args.memory_map, program.lowered, program.entry)
-    report = Report(args.file or "-", program, data, args.rtol, args.atol)
+    report = Report(args.file, program, data, args.rtol, args.atol)
     return OK if _measure(args, parsed, program, data, report) else FAILED
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlir.ir.errors import DlirError
@@ -27,10 +26,10 @@ def tuning(parsed: ParsedModule, backend: str, path: str | None) -> Callable[[An
     def after(pass_: Any, module: Module) -> None:
         tuner.after(pass_, module)
         if path is not None and pass_.name == "schedule":
+            from dlir.frontends.cli.common import write_text
             from dlir.textir import to_text
-            from dlir.textir.atomic import atomic_write
 
-            atomic_write(Path(path), [to_text(module).encode()])
+            write_text(to_text(module), path)
             parsed.copy_sidecars(path)
 
     return after

@@ -71,6 +71,8 @@ class Clustering:
                 self.cluster_of[op] = self._single(op)
         #: Pairs that were refused, with their versions then.
         self.refused: dict[tuple[Cluster, Cluster], tuple[int, int]] = {}
+        #: How often two clusters were made one: what was found out about all of them holds until then.
+        self.merges = 0
 
     def clusters(self) -> list[Cluster]:
         """All clusters, in the order of their first ops."""
@@ -214,6 +216,7 @@ class Clustering:
         for op in [op for op in large.users if self.cluster_of.get(op) is large]:
             del large.users[op]
         large.version += small.version + 1
+        self.merges += 1
         return large
 
     # ------------------------------------------------------------ who needs whom

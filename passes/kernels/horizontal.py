@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
@@ -30,22 +31,48 @@ _POINTWISE = (FusionClass.VIEW, FusionClass.ELEMENTWISE)
 Node = Cluster | Operation
 
 
+@dataclass
+class _Order:
+    """What holds for all kernels until two are merged: kept, as most questions about merging are answered no."""
+
+    clustering: Clustering
+    merges: int = -1
+    number: dict[Node, int] = field(default_factory=dict)
+    reach: dict[Node, int] = field(default_factory=dict)
+    _peak: int | None = None
+
+    def refresh(self) -> None:
+        if self.merges != self.clustering.merges:
+            self.merges = self.clustering.merges
+            self.number, self.reach = _reachability(self.clustering)
+            self._peak = None
+
+    @property
+    def peak(self) -> int:
+        """Bytes of the values between kernels that live at one time, at most, as things stand."""
+        self.refresh()
+        if self._peak is None:
+            self._peak = _peak(self.clustering, ())
+        return self._peak
+
+
 def merge_pointwise(clustering: Clustering) -> int:
     """Merge independent pointwise kernels; how many fewer there are."""
     candidates = [
         found for found in clustering.clusters() if _is_pointwise(clustering, found) and _writes_little(found)
     ]
-    return _merge_groups(clustering, candidates, len(candidates))
+    return _merge_groups(_Order(clustering), candidates, len(candidates))
 
 
 def merge_contractions(clustering: Clustering) -> int:
     """Merge independent contractions that read the same array; how many fewer there are."""
     merged = 0
+    order = _Order(clustering)
     for ops in clustering.readers().values():
         readers = dict.fromkeys(clustering.cluster_of[op] for op in ops)
         candidates = [found for found in readers if _is_contraction(clustering, found)]
         if len(candidates) > 1:
-            merged += _merge_groups(clustering, candidates, CONTRACTIONS)
+            merged += _merge_groups(order, candidates, CONTRACTIONS)
     return merged
 
 
@@ -63,20 +90,19 @@ def _is_contraction(clustering: Clustering, cluster: Cluster) -> bool:
     return not cluster.is_fixed and any(fusion_class(copy) is FusionClass.CONTRACTION for copy in copies)
 
 
-def _merge_groups(clustering: Clustering, candidates: Sequence[Cluster], most: int) -> int:
+def _merge_groups(order: _Order, candidates: Sequence[Cluster], most: int) -> int:
     """Merge independent ones of `candidates`, at most `most` of them into one; how many fewer there are."""
     merged = 0
     while len(candidates) > 1:
-        group, candidates = _independent(clustering, candidates, most)
-        merged += _merge_if_worth(clustering, group)
+        group, candidates = _independent(order, candidates, most)
+        merged += _merge_if_worth(order, group)
     return merged
 
 
-def _independent(
-    clustering: Clustering, candidates: Sequence[Cluster], most: int
-) -> tuple[list[Cluster], list[Cluster]]:
+def _independent(order: _Order, candidates: Sequence[Cluster], most: int) -> tuple[list[Cluster], list[Cluster]]:
     """The first of `candidates`, with those after it that no path joins to it or each other; and the rest."""
-    number, reach = _reachability(clustering)
+    order.refresh()
+    clustering, number, reach = order.clustering, order.number, order.reach
     group: list[Cluster] = []
     rest: list[Cluster] = []
     members = reached = ops = buffers = 0
@@ -107,14 +133,15 @@ def _reachability(clustering: Clustering) -> tuple[dict[Node, int], dict[Node, i
     return number, reach
 
 
-def _merge_if_worth(clustering: Clustering, group: Sequence[Cluster]) -> int:
+def _merge_if_worth(order: _Order, group: Sequence[Cluster]) -> int:
     """Merge a group, or its halves, if that can be one kernel and takes no more memory; how many fewer there are."""
+    clustering = order.clustering
     if len(group) < 2:
         return 0
     is_worth = not _update_what_others_read(clustering, group) and _is_kernel(clustering, group)
-    if not (is_worth and _peak(clustering, group) <= _peak(clustering, ())):
+    if not (is_worth and _peak(clustering, group) <= order.peak):
         middle = len(group) // 2
-        return _merge_if_worth(clustering, group[:middle]) + _merge_if_worth(clustering, group[middle:])
+        return _merge_if_worth(order, group[:middle]) + _merge_if_worth(order, group[middle:])
     first, *others = group
     for other in others:
         first = clustering.merge(first, other)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -190,8 +189,8 @@ def test_wrong_usage_exits_with_2(program):
     assert run("dlir-opt", program, "--emit", "nothing").code == 2
 
 
-def spawn(module: str, *arguments: str, **kwargs) -> subprocess.Popen:
-    command = [sys.executable, "-m", f"dlir.frontends.cli.{module}", *arguments]
+def spawn(*arguments: str, **kwargs) -> subprocess.Popen:
+    command = [sys.executable, *arguments]
     source = str(Path(__file__).resolve().parents[2] / ".src")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([source, os.environ.get("PYTHONPATH", "")])}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, **kwargs)
@@ -200,17 +199,48 @@ def spawn(module: str, *arguments: str, **kwargs) -> subprocess.Popen:
 def test_a_closed_pipe_is_no_error(program):
     text = MAIN.format("\n".join(f"%y{i} = nd.exp %x" for i in range(20_000)) + "\n  return %x")
     program.write_text(text)
-    process = spawn("opt", str(program))
+    process = spawn("-m", "dlir.frontends.cli.opt", str(program))
     process.stdout.readline()
     process.stdout.close()
     assert process.wait(60) == 0
     no_traceback(process.stderr.read().decode())
 
 
-def test_ctrl_c_is_one_word(program):
-    process = spawn("opt", "-", stdin=subprocess.PIPE)
-    time.sleep(2)  # it waits for standard input, which never comes
+STARTED = "import sys; from dlir.frontends.cli import start; sys.exit(start.opt())"
+#: Sends Ctrl-C to itself when it first looks for a module.
+INTERRUPTING = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_ctrl_c_is_one_word():
+    process = spawn("-c", STARTED, "-", stdin=subprocess.PIPE)
+    # More than a pipe holds: when all is written, the command is reading.
+    process.stdin.write(b"// waiting\n" * 100_000)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    no_traceback(err.decode())
+    assert (process.returncode, err) == (130, b"interrupted\n")
+
+
+@pytest.mark.parametrize(
+    "module", ["dlir.frontends.cli.opt", "argparse", "dlir.frontends.cli.common", "dlir.ir.errors", "dlir.textir", "numpy"]
+)
+def test_ctrl_c_while_it_starts_is_one_word(program, module):
+    process = spawn("-c", INTERRUPTING.format(module=module) + STARTED, str(program))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, b"", b"interrupted\n")
+
+
+def test_ctrl_c_that_is_ignored_stays_ignored(program):
+    # As shells start the commands of a background job.
+    code = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    process = spawn("-c", code + INTERRUPTING.format(module="dlir.ir.errors") + STARTED, str(program))
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and b"nd.exp" in out and not err

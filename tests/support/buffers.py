@@ -85,10 +85,26 @@ def _outline(ops: list[Operation]) -> None:
 # ---------------------------------------------------------------- running
 
 
-def run_tensors(function: Func, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """The results of a function over tensors, kernels or plain array ops, with loops and branches."""
+def run_tensors(
+    function: Func, arrays: Sequence[np.ndarray], variables: dict[str, np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """The results of a function over tensors, kernels or plain array ops, with loops and branches.
+
+    `variables` are what the function reads, and get what it writes.
+    """
+    old = dict(variables or {})
+
+    def step(op: Operation, values: dict[Value, Any]) -> None:
+        if op.name == "state.read":
+            values[op.results[0]] = old[op.get("variable")]
+        elif op.name == "state.write":
+            assert variables is not None
+            variables[op.get("variable")] = np.array(values[op.operands[0]])
+        else:
+            _tensor_step(op, values)
+
     values: dict[Value, Any] = dict(zip(function.body.args, arrays, strict=True))
-    return [np.array(array) for array in _run_block(function.body, values, _tensor_step)]
+    return [np.array(array) for array in _run_block(function.body, values, step)]
 
 
 def _run_block(
@@ -146,8 +162,16 @@ def run_body(op: KernelRegion, inputs: Sequence[np.ndarray]) -> list[np.ndarray]
     raise AssertionError("no yield")
 
 
-def run_buffers(function: Func, arrays: Sequence[np.ndarray], variables: dict[str, np.ndarray] | None = None) -> Any:
-    """Run a bufferised function as it stands; the results, and the inputs' memory afterwards."""
+def run_buffers(
+    function: Func,
+    arrays: Sequence[np.ndarray],
+    variables: dict[str, np.ndarray] | None = None,
+    written: dict[str, np.ndarray] | None = None,
+) -> Any:
+    """Run a bufferised function as it stands; the results, and the inputs' memory afterwards.
+
+    Of the variables, those that are `written` must have these values then, and all others the old ones.
+    """
     memory = {name: np.array(array) for name, array in (variables or {}).items()}
     values: dict[Value, Any] = {}
     results: dict[int, np.ndarray] = {}
@@ -162,8 +186,8 @@ def run_buffers(function: Func, arrays: Sequence[np.ndarray], variables: dict[st
         if "dlir.result" in roles:
             results[roles["dlir.result"].value] = values[arg]
     _run_block(function.body, values, lambda op, known: _step(op, known, memory))
-    for name, array in (variables or {}).items():
-        assert np.array_equal(memory[name], array), f"variable {name} was overwritten"
+    for name, array in {**(variables or {}), **(written or {})}.items():
+        assert np.array_equal(memory[name], array), f"variable {name} is wrong"
     return [results[i] for i in range(len(results))], inputs
 
 

@@ -7,6 +7,7 @@ from dlir.backends.compiler import compile_module
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import nd
 from dlir.ir.types import F32, TensorType
+from dlir.passes.kernels import horizontal
 from dlir.passes.kernels.explain import explain
 from dlir.textir import parse, to_text
 
@@ -76,6 +77,22 @@ def test_kernels_that_wait_for_each_other_stay_apart(tools):
     found = [tools.ops_of(region) for region in tools.regions(module)]
     assert ["exp"] not in found and any(set(ops) == {"exp", "neg"} for ops in found)
     assert len(found) == 3
+
+
+def test_what_reaches_what_is_found_out_again_only_after_a_merge(tools, monkeypatch):
+    """Else the time for a long chain would grow with the square of its length."""
+    calls = []
+    found_out = horizontal._reachability
+    monkeypatch.setattr(horizontal, "_reachability", lambda clustering: calls.append(1) or found_out(clustering))
+
+    def body(x, w):
+        for _ in range(12):
+            x = nd.matmul(x, nd.matmul(x, w))
+        return x
+
+    module = tools.passes(tools.make(body, *arrays_of((6, 6), (6, 6))), "fuse")
+    assert len(tools.regions(module)) == 24
+    assert len(calls) == 1
 
 
 def test_nothing_is_merged_that_would_make_more_values_live(tools):
