@@ -109,17 +109,21 @@ class Signature:
         for number, item in enumerate(self.inputs):
             if not item.is_donated:
                 continue
+            hint = f"a call may overwrite '{item.name}': pass a copy of it, or do not donate it"
             if not arrays[number].flags.writeable:
-                raise self._error(f"takes argument '{item.name}' as donated, but it is read-only")
+                raise self._error(f"takes argument '{item.name}' as donated, but it is read-only", hint)
             for other, array in enumerate(arrays):
-                if other != number and np.may_share_memory(arrays[number], array):
-                    message = (
-                        f"takes argument '{item.name}' as donated, but '{self.inputs[other].name}' shares its memory"
-                    )
-                    raise self._error(message)
+                if other != number and _share_memory(arrays[number], array):
+                    name = self.inputs[other].name
+                    raise self._error(f"takes argument '{item.name}' as donated, but '{name}' shares its memory", hint)
 
     def _error(self, message: str, hint: str | None = None) -> DlirError:
         return DlirError(f"'@{self.function}' {message}", hint=hint)
+
+
+def _share_memory(one: np.ndarray, two: np.ndarray) -> bool:
+    """Whether two arrays have an element in common; columns of one matrix lie within each other, and do not."""
+    return np.may_share_memory(one, two) and np.may_share_memory(one, two, max_work=1000)
 
 
 def signature_of(function: Func) -> Signature:
@@ -190,13 +194,21 @@ def _in_order(function: Func, numbered: list[tuple[int, Item]]) -> tuple[Item, .
 
 
 def _tensor(function: Func, type_: Type) -> TensorType:
-    if isinstance(type_, TensorType):
-        return type_
     if isinstance(type_, MemRefType):
-        return TensorType(type_.shape, type_.dtype)
-    if isinstance(type_, ScalarType):
-        return TensorType((), type_)
+        type_ = TensorType(type_.shape, type_.dtype)
+    elif isinstance(type_, ScalarType):
+        type_ = TensorType((), type_)
+    if isinstance(type_, TensorType) and _is_held(type_.dtype):
+        return type_
     raise DlirError(f"'@{function.symbol}' takes or gives a {type_}, which no caller can hold", function.location)
+
+
+def _is_held(dtype: Type) -> bool:
+    """Whether there are NumPy arrays of this element type."""
+    try:
+        return isinstance(dtype, ScalarType) and dtype.numpy is not None
+    except TypeError:
+        return False
 
 
 def _name(function: Func, index: int, role: Mapping[str, Attribute]) -> str:

@@ -34,9 +34,8 @@ def check_type(type: Type, limit: int, location: Location = UNKNOWN) -> None:
 
 def too_large(type: ShapedType, limit: int) -> DlirError:
     """The error for a value of `type`."""
-    kind = "tensor" if str(type).startswith("tensor") else "buffer"
     needed, allowed = human_bytes(_bytes(type)), human_bytes(limit)
-    return DlirError(f"{kind} {type} needs {needed}; the limit is {allowed} (--max-bytes)")
+    return DlirError(f"{type} needs {needed}; the limit is {allowed} (--max-bytes)")
 
 
 def _bytes(type: ShapedType) -> int:

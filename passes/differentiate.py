@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dlir.ir.builder import InsertionPoint, insertion_point
 from dlir.ir.core import Operation
-from dlir.ir.dialects.diff import Gradient, Jvp
+from dlir.ir.dialects.diff import Gradient, Jvp, StopGradient
 from dlir.ir.effects import is_removable
 from dlir.passes.autodiff.activity import Between
 from dlir.passes.autodiff.expand import expand
@@ -15,7 +15,10 @@ from dlir.passes.manager import Pass
 
 @dataclass
 class Differentiate(Pass, name="differentiate"):
-    """Replace each `diff` op by the ops that compute the gradient, in program order, so that gradients have gradients."""
+    """Replace each `diff` op by the ops that compute the gradient, in program order, so that gradients have gradients.
+
+    Then `diff.stop_gradient` has been heeded, and goes.
+    """
 
     runs_on_functions = True
 
@@ -35,6 +38,8 @@ class Differentiate(Pass, name="differentiate"):
                 if other.parent is not None and not other.is_used and is_removable(other):
                     other.erase()
             waiting += reversed([other for other in made if isinstance(other, Gradient)])
+        for stop in [op for op in root.walk() if isinstance(op, StopGradient)]:
+            stop.replace_by(stop.operands)
 
 
 def _questions(root: Operation) -> list[Gradient | Jvp]:

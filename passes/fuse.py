@@ -51,6 +51,7 @@ class Fuse(Pass, name="fuse"):
                     self._fuse(block)
 
     def _fuse(self, block: Block) -> None:
+        _drop_unused(block)
         sink_writes(block)
         ops = [op for op in block.ops if is_fusible(op)]
         if not ops:

@@ -17,14 +17,18 @@ from dlir.ir.dialects.nd.packing import Pack, Unpack
 from dlir.ir.dialects.nd.pooling import Pool
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import nd
+from dlir.ir.types import ScalarType
 from dlir.passes.hoist import frozen_variables
 from dlir.passes.kernels.classify import FusionClass, fusion_class
+from dlir.passes.kernels.clip import LEAST_ROWS
 from dlir.passes.kernels.legality import is_fusible
 from dlir.passes.manager import Pass, option
 from dlir.passes.targets import cpu, cpu_tiles
 
 #: Channels of a result up to which packing weights in each call takes less than packing windows.
 NARROW = 8
+#: Places at which changing weights are used from which on packing them in each call pays.
+MANY_ROWS = 256
 
 
 @dataclass
@@ -35,8 +39,9 @@ class Layout(Pass, name="layout"):
     between convolutions are stored with the channels last, through pooling and pointwise ops; what a function returns keeps
     its layout.
 
-    Cotangents that the gradients of kernels are summed over are packed as if they were weights, and the image that these slide
-    over is stored with its padding.  So are weights that change, where few channels would share an image's packed windows.
+    Weights of convolutions that change are packed in each call, where there are many places to use them at or few channels
+    to share what else would be packed.  The gradient of a kernel is a sum over all places of an image: of its cotangent vectors
+    are read where the channels are last, and elsewhere it is packed as weights are.
     """
 
     vector_bytes: int = option(0, "bytes of a CPU's vector registers: 16, 32 or 64; 0: as on this machine", least=0)
@@ -51,21 +56,27 @@ class Layout(Pass, name="layout"):
                     for block in region.blocks:
                         self._lay_out(block, _frozen_values(block, variables))
 
+    @property
+    def _vector_bytes(self) -> int:
+        return self.vector_bytes or cpu.host_vector_bytes()
+
     def _lay_out(self, block: Block, frozen: dict[Value, None]) -> None:
         images: dict[Value, None] = {}
         for op in list(block.ops):
             if not _is_static(op) or isinstance(op, Pack):
                 continue
             if isinstance(op, Unpack):
-                if op["inner_tiles"] is None and op["outer_dims_perm"] == channels_last(op.results[0].rank):
+                if _is_unpacked_image(op.results[0]):
                     images[op.results[0]] = None
                 continue
             if isinstance(op, Conv | Matmul) and op.operands[0] not in frozen:
                 if op.operands[1] in frozen:
                     self._pack_weights(op, op.operands[0] in images)
-                elif isinstance(op, Conv) and (_is_kernel_gradient(op) or _is_narrow(op)):
-                    self._pack_changing(op)
+                elif isinstance(op, Conv) and _is_kernel_gradient(op):
+                    self._lay_out_gradient(op)
                     continue
+                elif isinstance(op, Conv) and (_is_narrow(op) or _rows(op) >= MANY_ROWS):
+                    self._pack_weights(op, op.operands[0] in images)
             if _is_image(op, images):
                 self._store_channels_last(op, images)
 
@@ -83,7 +94,7 @@ class Layout(Pass, name="layout"):
         else:
             axis = 0 if op["transpose_b"] else 1
             order = (axis, 1 - axis)
-        columns = cpu_tiles.panel_columns(op, self.vector_bytes or cpu.host_vector_bytes())
+        columns = cpu_tiles.panel_columns(op, self._vector_bytes)
         if columns is None:
             return
         tiles, axes = (columns,), (axis,)
@@ -93,11 +104,24 @@ class Layout(Pass, name="layout"):
             op.set_operands([op.operands[0], seen])
         self.stats["packed"] += 1
 
-    def _pack_changing(self, op: Conv) -> None:
-        """Let `op` read packed weights that are packed in each call, and where it sums over a whole image, a padded one."""
-        self._pack_weights(op, False)
-        if _is_packed(op.operands[1]) and _is_kernel_gradient(op):
+    def _lay_out_gradient(self, op: Conv) -> None:
+        """Let `op`, the gradient of a kernel, read vectors of its second operand, and no padding if it reads few channels."""
+        if not self._has_vectors(op.operands[1]):
+            self._pack_weights(op, False)
+            if not _is_packed(op.operands[1]):
+                return
+        if op.operands[0].shape[0] < LEAST_ROWS:
             self._store_padded(op)
+
+    def _has_vectors(self, cotangent: Value) -> bool:
+        """Whether the channels of an image, seen as a kernel, lie side by side in whole vectors."""
+        while (source := cotangent.defining_op) is not None and source.name == "nd.transpose":
+            cotangent = source.operands[0]
+        channels, dtype = cotangent.shape[1], cotangent.dtype
+        if not _is_unpacked_image(cotangent) or not isinstance(dtype, ScalarType):
+            return False
+        lanes = self._vector_bytes // dtype.bytes
+        return channels % lanes == 0 or (channels >= 4 and lanes % channels == 0)
 
     def _store_padded(self, op: Conv) -> None:
         """Let `op` read an image whose padding is in memory."""
@@ -159,9 +183,21 @@ def _is_kernel_gradient(op: Conv) -> bool:
     return math.prod(op.operands[1].shape[2:]) > math.prod(op.results[0].shape[2:])
 
 
+def _rows(op: Conv) -> int:
+    """At how many places the weights are used."""
+    batch, _, *places = op.results[0].shape
+    return batch * math.prod(places)
+
+
 def _is_narrow(op: Conv) -> bool:
     """Whether few channels of the result would share what a window of the image is packed for."""
     return op.results[0].shape[1] <= NARROW
+
+
+def _is_unpacked_image(value: Value) -> bool:
+    """Whether `value` is stored with its channels last, and seen as if they were not."""
+    op = value.defining_op
+    return isinstance(op, Unpack) and op["inner_tiles"] is None and op["outer_dims_perm"] == channels_last(value.rank)
 
 
 def _is_packed(value: Value) -> bool:

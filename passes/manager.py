@@ -136,14 +136,16 @@ class Timing:
 class PassManager:
     """Runs passes in order, verifying the module after each.
 
-    `before` and `after` are called around each pass with (pass, module); `timings` and the passes' `stats` tell
-    what happened.
+    `before` and `after` are called around each pass with (pass, module), `before_nested` and `after_nested` around each that
+    stands inside func(...), with (pass, function); `timings` and the passes' `stats` tell what happened.
     """
 
     passes: list[Pass]
     verify_each: bool = True
     before: Callable[[Pass, Any], None] | None = None
     after: Callable[[Pass, Any], None] | None = None
+    before_nested: Callable[[Pass, Any], None] | None = None
+    after_nested: Callable[[Pass, Any], None] | None = None
     timings: list[Timing] = field(default_factory=list)
 
     @classmethod
@@ -188,11 +190,29 @@ class PassManager:
             item.stats = Counter()
         for function in [op for op in module.body.ops if op.name == "func.func"]:
             for item, timing in zip(nested.passes, timings, strict=True):
-                timing.ops_before += _count_ops(function)
-                start = time.perf_counter()
-                item.run(function)
-                timing.seconds += time.perf_counter() - start
-                timing.ops_after += _count_ops(function)
+                self._run_on_function(item, function, timing)
+
+    def _run_on_function(self, item: Pass, function: Operation, timing: Timing) -> None:
+        if self.before_nested is not None:
+            self.before_nested(item, function)
+        timing.ops_before += _count_ops(function)
+        counted, item.stats = item.stats, Counter()
+        start = time.perf_counter()
+        try:
+            item.run(function)
+        except Exception as error:
+            if not isinstance(error, DlirError):
+                error.add_note(f"in pass '{item.name}' on '@{function['sym_name']}'")
+            raise
+        timing.seconds += time.perf_counter() - start
+        item.stats.update(counted)
+        timing.ops_after += _count_ops(function)
+        if self.after_nested is not None:
+            self.after_nested(item, function)
+        if self.verify_each:
+            problems = verify(function)
+            if problems:
+                raise BrokenModule(item, problems)
 
     def __str__(self) -> str:
         return ",".join(map(str, self.passes))

@@ -86,6 +86,8 @@ class _Reader:
         separator = next((sign for sign in ";:|+" if sign in word), None)
         if separator is not None:
             raise DlirError(f"unexpected '{separator}' in '{word}'", hint="passes are separated by ','")
+        if word in ANCHORS:
+            raise DlirError(f"'{word}' holds passes and is none itself", hint=f"write {word}(...), as in {word}(cse)")
         find_pass(word)
         if following is not None and following[2] is not None:
             named, base = self.token, following.start(2)
@@ -102,6 +104,8 @@ class _Reader:
         self.token = (start, end)
 
     def _add(self, item: Pass) -> None:
+        if self.open[-1][0] == "func" and isinstance(item, Nested):
+            raise DlirError("func(...) cannot stand in func(...): functions hold no functions")
         if self.open[-1][0] == "func" and not item.runs_on_functions:
             raise DlirError(f"pass '{item.name}' needs the whole module: it cannot stand in func(...)")
         self.open[-1][1].append(item)
@@ -117,7 +121,7 @@ class _Reader:
                 raise DlirError("the pipeline has a ')' that closes nothing")
             if self.last == ",":
                 raise DlirError("a pass name is missing before ')' in the pipeline", hint="remove the last ','")
-            anchor, passes, _ = self.open.pop()
+            anchor, passes, self.token = self.open.pop()
             if anchor == "func":
                 self._add(Nested(passes))
             else:
@@ -138,6 +142,10 @@ def make_pass(name: str, options: str = "", look_at: Callable[[int, int], None] 
     fields = {item.name.replace("_", "-"): item for item in dataclasses.fields(typing.cast(Any, cls))}
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {}
+    apart = re.search(r"([^\s,=]*)(?:\s+=\s*|=\s+)([^\s,]+)", options)
+    if apart is not None:
+        look_at(*apart.span())
+        raise DlirError("no blanks stand around the '=' of an option", hint=f"write {apart[1]}={apart[2]}")
     for match in re.finditer(r"[^\s,]+", options):
         look_at(*match.span())
         key, equals, text = match[0].partition("=")

@@ -116,3 +116,22 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = dlir.nonsense
+
+
+def test_the_package_offers_the_python_side_by_name() -> None:
+    """In a fresh process, as the names are looked up once; what is listed is there, and nothing before it is asked for."""
+    code = """
+import sys, dlir
+assert "numpy" not in sys.modules
+x, w = dlir.Variable("x"), dlir.Parameter("w", [1.0, 2.0])
+loss = dlir.nd.sum(dlir.nn.relu(x * w))
+step = dlir.compile(loss, updates=dlir.optimizers.SGD(0.5).updates(loss), backend="ref")
+print(step(x=[1.0, 1.0]), w.value)
+assert all(hasattr(dlir, name) and name in dir(dlir) for name in dlir.__all__)
+assert dlir.initializers.zeros and dlir.random.key and dlir.Net and issubclass(dlir.DlirError, Exception)
+"""
+    source = Path(__file__).resolve().parent.parent / ".src"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(source)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "3.0 [0.5 1.5]", done.stderr

@@ -63,11 +63,18 @@ _WORDS = {
 _QUIET = {"LOC", "__ANON_0", "__ANON_2"}
 
 
-def describe(spot: Spot) -> tuple[str, str | None]:
-    """The message and the hint for what stands at `spot`."""
+def describe(spot: Spot, wanted_end: str | None = None, nothing_open: bool = False) -> tuple[str, str | None]:
+    """The message and the hint for what stands at `spot`.
+
+    `wanted_end` closes the bracket that is open, where another one is closed; `nothing_open` says that none is open.
+    """
     special = named(spot)
     if special is not None:
         return special
+    if nothing_open and spot.word in ("}", ")", "]", ">"):
+        return f"unexpected '{spot.word}': it closes nothing", hint(spot)
+    if wanted_end is not None and len(spot.expected) > 3:
+        return f"unexpected '{spot.word}', expected '{wanted_end}'", hint(spot)
     names = _expected_words(spot.expected)
     listed = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
     wanted = f"expected {listed}" if len(names) < 2 else f"expected one of: {listed}"

@@ -26,6 +26,7 @@ _FOREIGN_TYPES |= {f"{u}int{n}": f"{u}i{n}" for u in ("", "u") for n in (8, 16, 
 _LOOKALIKES = (
     "\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f\u3000\ufeff"
 )
+_FOREIGN_DEFINITIONS = ("let", "var", "val", "const", "auto")
 _FOREIGN_FUNCTIONS = ("def", "fn", "fun", "function", "define", "lambda")
 
 TYPE_START = {"SCALAR", "SHAPED", "TYPE_ID"}
@@ -89,8 +90,15 @@ def _lexical(spot: Spot) -> Advice | None:
     word = spot.word
     if word.startswith('"') and (len(word) == 1 or not word.endswith('"')):
         return "the string is not closed on its line", None
+    if word == "#" and re.search(r"%[\w$.-]+$", spot.before, re.ASCII):
+        return "a number is missing after '#'", "results are numbered from 0: %r#0"
     if word in ("/*", "#"):
         return "a comment starts with //", None
+    if word == "@" and spot.after.startswith('"'):
+        return "the string is not closed on its line", None
+    if word[:1] == "-" and re.search(r"@[\w$.]+$", spot.before, re.ASCII):
+        whole = re.search(r"@([\w$.]+)$", spot.before + word[:0], re.ASCII)
+        return f"unexpected '{word}'", f'a name with other signs stands in quotes: @"{whole[1] if whole else ""}{word}"'
     if word == ";":
         return "unexpected ';'", "an operation ends with its line, without a sign; a comment starts with //"
     if word == "\\":
@@ -102,8 +110,8 @@ def _lexical(spot: Spot) -> Advice | None:
         return f"unexpected character U+{ord(lookalike):04X}, which only looks like a blank", None
     if word[:1] in ("%", "@", "^", "#", "!") and not word.isascii():
         return f"the name '{word}' is not ASCII", "names are made of ASCII letters, digits and _ $ . -"
-    if word == "%":
-        return "a name is missing after '%'", None
+    if word in ("%", "@", "^"):
+        return f"a name is missing after '{word}'", None
     return None
 
 
@@ -114,6 +122,8 @@ def _function_head(spot: Spot) -> Advice | None:
         return None
     if "__ANON_1" in expected and (_TYPE.match(word) or word in (":", "=")):
         return f"unexpected '{word}', expected '->'", "result types follow an arrow: -> tensor<4xf32>"
+    if word == "->" and "RPAR" in expected:
+        return "unexpected '->', expected ')'", "the arguments stand in parentheses: (%x: tensor<4xf32>) -> tensor<4xf32>"
     if word == "," and re.search(r"->[^()]*$", before):
         return "unexpected ','", "several result types stand in parentheses: -> (tensor<4xf32>, tensor<4xf32>)"
     if word == "=" and re.search(r"\{\s*[\w.]+\s*$", before):
@@ -130,6 +140,8 @@ def _missing_type(spot: Spot) -> Advice | None:
     expected, word, before = spot.expected, spot.word, spot.before
     if "COLON" not in expected:
         return None
+    if _TYPE.match(word) and re.match(r"(?:<[^>]*>)?\s+%", spot.after) and _OP.search(before):
+        return f"unexpected '{word}'", "types stand at the end of an operation: nd.add %a, %b : tensor<4xf32>"
     if _TYPE.match(word) and not spot.at_line_end:
         return f"unexpected '{word}', expected ':'", "write ':' before the type"
     if not expected <= _AFTER_GENERIC:
@@ -140,6 +152,8 @@ def _missing_type(spot: Spot) -> Advice | None:
             f"unexpected {what}, expected ':' and the type",
             "data states its type: dense<[1.0, 2.0]> : tensor<2xf32>",
         )
+    if re.search(r"^\s*\^[\w$.-]+\s*(?:\(.*\))?\s*$", before, re.ASCII):
+        return f"unexpected {what}, expected ':' after the label", "a label is written ^bb0: or ^bb0(%x: tensor<4xf32>):"
     if expected == {"COLON"} and re.search(r"[(,]\s*%[\w$.-]+\s*$", before) and not re.search(r'"\(', before):
         return f"unexpected {what}, expected ':' and the argument's type", "write it as in %x: tensor<4xf32>"
     return f"unexpected {what}, expected ': (operand types) -> result types'", None
@@ -172,6 +186,12 @@ def _operation(spot: Spot) -> Advice | None:
         return "unexpected 'to'", "what follows ':' is the type of the result alone"
     if re.match(r"\s*=(?!=)", after):
         return f"'{word}' is not an operation", f"a result's name starts with %: %{word} ="
+    if re.fullmatch(r"\s*(?:\(.*\))?\s*:\s*", after) and "BLOCK_ID" in expected:
+        return f"'{word}' is not an operation", f"a label starts with ^: ^{word}"
+    if "ATTRIBUTES" in expected and did_you_mean(word, ["attributes"]):
+        return f"unexpected '{word}'", "did you mean 'attributes'?"
+    if word in _FOREIGN_DEFINITIONS and after.lstrip().startswith("%"):
+        return f"'{word}' is not an operation", f"a result needs no word: {after.strip().partition('=')[0].strip()} ="
     if word in _FOREIGN_FUNCTIONS:
         return f"'{word}' is not an operation", "a function is written func.func @main(%x: tensor<4xf32>) { ... }"
     return f"'{word}' is not an operation", _op_hint(word)
@@ -196,8 +216,13 @@ def _value_for_op(word: str, before: str, after: str, op: re.Match[str] | None) 
         return f"'{word}' is not an operation", "an op follows '=': %y = nd.add %a, %b"
     if re.match(r"\s*(?:[A-Za-z_]\w*\.\w|\")", after):
         return f"expected '=' after '{word}'", f"a result is written '{word} ='"
-    if re.match(r"\s*==", after):
-        return f"expected '=' after '{word}', not '=='", None
+    sign = re.match(r"\s*(==|:=)", after)
+    if sign is not None:
+        return f"expected '=' after '{word}', not '{sign[1]}'", None
+    if re.match(r"\s*:\s*(?:tensor\b|memref\b|vector\b|[su]?i\d|b?f\d|index\b|!)[^=%]*=", after):
+        return f"expected '=' after '{word}'", f"types stand at the end of an operation: {word} = nd.add %a, %b : tensor<4xf32>"
+    if re.match(r"\s+%[\w$.-]+[^=\n]*=", after):
+        return f"expected ',' or '=' after '{word}'", "the names of several results are separated by ','"
     return f"'{word}' is not an operation", "a result is written '%x =', several are '%x, %y =' or '%r:2 ='"
 
 
@@ -216,12 +241,24 @@ def _type(spot: Spot) -> Advice | None:
         return None
     if "DIM" in expected or "UNRANKED" in expected:
         if is_word:
-            return f"unknown element type '{word}'", type_hint(word)
+            return f"unknown element type '{word}'", _shape_hint(word) or type_hint(word)
         ends = word in (">", "") or (word.isdigit() and spot.after.lstrip().startswith(">"))
         wanted = "the element type" if ends else "a dimension such as 4x or ?x, or the element type"
         hint = "a dimension that is not known is written ?" if word.startswith("-") else None
+        if word.isdigit() and re.match(r"\s+x\b", spot.after):
+            hint = "a shape is written without blanks: tensor<4x?xf32>"
         return f"unexpected {spot.shown}, expected {wanted}", hint or "a shape is written with x: tensor<4x?xf32>"
+    if word.startswith("#"):
+        return f"unexpected '{word}', expected a type", "the name of a type starts with !, that of an attribute with #"
     return (f"unknown type '{word}'", type_hint(word)) if is_word else None
+
+
+def _shape_hint(word: str) -> str | None:
+    """Help for a shape with a dimension that is a name, or with none in front of an ``x``."""
+    found = re.fullmatch(r"([A-Za-z_]\w*?|)x((?:\d+x)*(?:[su]?i\d+|b?f\d+|index))", word, re.ASCII)
+    if word[0] == "x" and (word[1:2].isdigit() or word[1:] in _TYPE_WORDS):
+        return "remove the 'x' in front"
+    return f"a dimension that is not known is written ?: ?x{found[2]}" if found and found[1] else None
 
 
 def type_hint(word: str) -> str | None:
@@ -247,6 +284,8 @@ def _attribute(spot: Spot) -> Advice | None:
         return message, f"it is written {word}<...>"
     if word == "opaque":
         return message, "an attribute of a dialect that is not loaded is written #dialect<...>"
+    if word.lower() in ("yes", "on", "no", "off"):
+        return message, f"did you mean '{'true' if word.lower() in ('yes', 'on') else 'false'}'?"
     foreign = type_hint(word) if word.lower() in _FOREIGN_TYPES else None
     hint = foreign or did_you_mean(word, [*_ATTRIBUTE_WORDS, *_TYPE_WORDS])
     return message, hint or f'a string stands in double quotes: "{word}"'
@@ -265,6 +304,18 @@ def hint(spot: Spot) -> str | None:
         return "items of a list are separated by ',' and it ends in ']'"
     if expected == {"LPAR"} and re.search(r"\)\s*:\s*$", before):
         return "the generic form states the types of operands and results: (tensor<4xf32>) -> tensor<4xf32>"
+    if word[:1] in ("@", "$") and re.match(r"\s*=(?!=)", after):
+        return f"a result's name starts with %: %{word[1:]} ="
+    if word.startswith("$") and "VALUE" in expected:
+        return f"did you mean '%{word[1:]}'?"
+    if word == "-" and re.match(r"\s+>", after):
+        return "an arrow is written without a blank: ->"
+    if "ATTRIBUTES" in expected and did_you_mean(word, ["attributes"]):
+        return "did you mean 'attributes'?"
+    if "VISIBILITY" in expected and did_you_mean(word, ["private", "public"]):
+        return did_you_mean(word, ["private", "public"])
+    if word.startswith("-") and "EQUAL" in expected and re.search(r"[{,]\s*[\w.$]+$", before):
+        return "names of attributes are made of letters, digits and _, or stand in quotes"
     if expected in ({"SYMBOL"}, {"SYMBOL", "VISIBILITY"}):
         return "a function is named by a symbol: func.func @main(...)"
     if "EQUAL" in expected and word == ":":

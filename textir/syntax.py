@@ -30,8 +30,12 @@ _BRACE = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|//[^\n]*|[{}]')
 _AT_LINE_END = re.compile(r"[ \t]*(?://[^\n]*)?(?:\n|$)")
 #: What follows the end of a region that a broken operation opened.
 _REST = re.compile(r"\}[^\S\n]*$")
-_CULPRIT = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|[%@#!^]?[\w$.-]+|->|\{-#|#-\}|/[/*]|\S')
+_CULPRIT = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|->|[%@#!^]?[\w$.-]+|\{-#|#-\}|/[/*]|\S')
 
+
+#: What closes a bracket, by the sign and the terminal that open it.
+BRACKETS = {"LBRACE": ("{", "}"), "LPAR": ("(", ")"), "LSQB": ("[", "]"), "LESSTHAN": ("<", ">")}
+_CLOSING = ("RBRACE", "RPAR", "RSQB", "CLOSE")
 
 #: Tokens that open a region, as those of an operation that could not be read.
 OPENING = (("MODULE", "module"), ("LBRACE", "{"))
@@ -61,6 +65,13 @@ class _Recovery:
         self.places = [0]
         self.regions = {row["region_open"] for row in self.driver.gotos if "region_open" in row}
         self.heads = {state for row in self.driver.gotos for name, state in row.items() if name.endswith("_head")}
+        #: The terminal by which a state is come to, of those that open or close a bracket.
+        self.brackets = {
+            state: name
+            for row in self.driver.actions
+            for name in (*BRACKETS, *_CLOSING)
+            if (state := row.get(name, -1)) >= 0
+        } | dict.fromkeys(self.regions, "LBRACE")
         #: Where the last token in front of an error ends.
         self.read_until = 0
         #: How many regions are read, or were read last, whose operation has an error.
@@ -187,8 +198,34 @@ class _Recovery:
         else:
             line = self.text[self.text.rfind("\n", 0, offset) + 1 : offset]
         rest = self.text[offset + len(word) :].partition("\n")[0]
-        message, hint = describe(Spot(expected, word, line[-400:], rest, at_line_end and bool(word)))
+        spot = Spot(expected, word, line[-400:], rest, at_line_end and bool(word))
+        opened = self._innermost_bracket()
+        is_other = opened is not None and word in ("}", ")", "]", ">") and word != BRACKETS[opened[0]][1]
+        wanted_end = BRACKETS[opened[0]][1] if opened and is_other else None
+        message, hint = describe(spot, wanted_end, nothing_open=opened is None)
+        if opened is not None and self._is_worth_a_note(opened, is_other and message.endswith(f"expected '{wanted_end}'")):
+            place = self.source.location(opened[1])
+            notes.append(Note(f"the '{BRACKETS[opened[0]][0]}' that is open stands here", place))
         return Diagnostic(message, self.source.location(start, end), notes=notes, hint=hint)
+
+    def _innermost_bracket(self) -> tuple[str, int, bool] | None:
+        """The terminal of the innermost bracket that is open, where it stands, and whether a region begins with it."""
+        closed = 0
+        for state, place in zip(reversed(self.stack), reversed(self.places)):
+            name = self.brackets.get(state)
+            if name in _CLOSING:
+                closed += 1
+            elif name is not None and closed:
+                closed -= 1
+            elif name is not None and place >= 0:
+                return name, place, state in self.regions
+        return None
+
+    def _is_worth_a_note(self, opened: tuple[str, int, bool], is_wanted: bool) -> bool:
+        """Whether a reader is to be shown a bracket that is open: what closes it is the only thing that `is_wanted`, or it
+        may have been forgotten, on an earlier line."""
+        _, place, is_region = opened
+        return is_wanted or (not is_region and "\n" in self.text[place : self.read_until + 1])
 
     # ------------------------------------------------------------ going on
 

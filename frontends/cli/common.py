@@ -39,7 +39,7 @@ def add_common_options(parser: argparse._ActionsContainer) -> None:
 
 def whole_number(text: str) -> int:
     """The value of an option that is 0, 1, 2, ..."""
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
         raise argparse.ArgumentTypeError(f"must be a whole number, at least 0; got '{text}'")
     return int(text)
 

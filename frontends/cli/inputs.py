@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dlir.ir.errors import DlirError, did_you_mean
+from dlir.ir.limits import MAX_BYTES, check_type
 from dlir.ir.types import I1, ScalarType, TensorType, is_float
 from dlir.textir.weights import read_tensors
 
@@ -109,6 +110,8 @@ def from_specs(specs: Sequence[str], names: Sequence[str], types: Sequence[Tenso
 def make_array(spec: str, type: TensorType, rng: np.random.Generator, what: str) -> np.ndarray:
     """The array that a text stands for: ``@file.npy``, ``rand``, ``zeros``, ``ones``, ``2x2xf32:1,2,3,4``."""
     assert isinstance(type.dtype, ScalarType)
+    if spec == "@":
+        raise DlirError(f"{what} has no file's name behind its '@'", hint="write it as in @x.npy")
     if spec.startswith("@"):
         return load_array(Path(spec[1:]))
     if spec in ("rand", "zeros", "ones"):
@@ -126,6 +129,7 @@ def make_array(spec: str, type: TensorType, rng: np.random.Generator, what: str)
             f"cannot read '{spec}' as {what} of {type}", hint=hint or f"write @file.npy, rand, or {example}"
         )
     shape = tuple(map(int, dims))
+    check_type(TensorType(shape, type.dtype), MAX_BYTES)
     words = numbers.replace(",", " ").split()
     try:
         values = np.array([float(word) if is_float(type.dtype) else int(word) for word in words], type.dtype.numpy)

@@ -26,6 +26,8 @@ _LEFT, _TOP, _WIDTH, _HEIGHT, _BOTTOM, _RIGHT = 90, 46, 900, 480, 44, 20
 _BAND = 18
 #: Pixels of a character of the labels, and the least height of a box with one.
 _CHARACTER, _LINE = 6.6, 11
+#: What is cut off earlier says nothing: it can be read in the tip.
+_LEAST = 5
 
 
 def add_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -49,7 +51,7 @@ def memory_map(module: Module, entry: str) -> str:
     from dlir.ir.errors import DlirError
     from dlir.ir.types import MemRefType
     from dlir.passes.memory.placement import placements
-    from dlir.passes.memory.report import needed_bytes
+    from dlir.passes.memory.report import needed_bytes, state_bytes
 
     function = find_function(module, entry)
     args = function.body.args
@@ -59,6 +61,8 @@ def memory_map(module: Module, entry: str) -> str:
     arena = next((arg.type.nbytes for arg in args if "dlir.arena" in function.arg_attributes(arg.index)), 0)
     needed, least = needed_bytes(function)
     title = f"@{entry}: {human_bytes(needed)} planned, {human_bytes(least)} at least; arena {human_bytes(arena)}"
+    if state := state_bytes(function):
+        title += f", variables (not shown) {human_bytes(state)}"
     found = placements(function)
     return _draw(_stack(found, arena), 1 + max((item.last for item in found), default=0), title)
 
@@ -122,7 +126,7 @@ def _box(box: _Box, step: float, floor: float) -> list[str]:
     )
     label = placed.name if placed.kind == "arena" else f"{placed.kind} {placed.name}"
     room = int((wide - 4) / _CHARACTER)
-    if box.tall < _LINE or room < min(len(label), 2):
+    if box.tall < _LINE or room < min(len(label), _LEAST):
         return [rect]
     shown = label if len(label) <= room else label[: max(room - 1, 1)] + "\u2026"
     text = (

@@ -189,7 +189,7 @@ def _process(args: argparse.Namespace, manager: PassManager, parsed: ParsedModul
         try:
             manager.run(parsed.module)
         except Exception as error:
-            if not isinstance(error, DlirError | BrokenModule) and manager.timings:
+            if not isinstance(error, DlirError | BrokenModule) and manager.timings and not hasattr(error, "__notes__"):
                 error.add_note(f"in pass '{manager.timings[-1].name}'")
             raise
         finally:

@@ -86,7 +86,7 @@ class Report:
 
         try:
             reference = compile_module(parsed.module, parsed.weights, backend=other, entry=self.program.entry)
-            wanted = [reference(*self.data.batch(number)) for number in range(self.data.batches)]
+            wanted = run_batches(reference, self.data)
         except DlirError as error:
             self.line(other, f"not compared: {error.message}")
             return True
@@ -147,6 +147,17 @@ def human_seconds(seconds: float) -> str:
         if seconds * factor < 1000:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds:.3g} s"
+
+
+def run_batches(program: Program, data: Data) -> Outputs:
+    """What `program` makes of each batch, which stays as it is: donated inputs are copies."""
+    return [program(*arguments(program, data.batch(number))) for number in range(data.batches)]
+
+
+def arguments(program: Program, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """`arrays`, with a copy of each that the program may overwrite."""
+    inputs = program.executable.signature.inputs
+    return [np.array(array) if item.is_donated else array for item, array in zip(inputs, arrays, strict=True)]
 
 
 def save_outputs(path: str, outputs: Outputs) -> None:

@@ -152,11 +152,14 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
 
 def _measure(args: argparse.Namespace, parsed: ParsedModule, program: Program, data: Data, report: Any) -> bool:
     """Run, time, compare and print; False if anything did not match."""
-    outputs = [program(*data.batch(number)) for number in range(data.batches)]
+    from dlir.frontends.cli.report import arguments, run_batches
+
+    outputs = run_batches(program, data)
     # What comes after goes on from here; the other backend begins where this one began.
     variables = program.variables.snapshot()
     report.heading(args.level)
-    report.time(lambda: program(*data.batch(0)), args.bench)
+    batch = arguments(program, data.batch(0))
+    report.time(lambda: program(*batch), args.bench)
     matches = report.accuracy(outputs)
     if args.compare != "none" and args.compare != args.backend:
         matches = report.compare(outputs, args.compare, parsed, variables) and matches

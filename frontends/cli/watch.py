@@ -8,58 +8,66 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from dlir.frontends.cli.common import use_color
-from dlir.passes.manager import Nested, Pass, PassManager, find_pass
+from dlir.ir.dialects.func import Func
+from dlir.ir.errors import DlirError, did_you_mean
+from dlir.passes.manager import PASSES, Nested, Pass, PassManager
 
 if TYPE_CHECKING:
-    from dlir.ir.dialects.builtin import Module
+    from dlir.ir.core import Operation
 
+_WHENS = ("changed", "all")
 _COLORS = {"+": "\033[32m", "-": "\033[31m", "@": "\033[36m"}
 
 
 class IRPrinter:
-    """Prints the module around passes: after each (``all``), where it changed (``changed``), or after the pass named.
+    """Prints the IR around passes: after each (``all``), where it changed (``changed``), or after those named (``fuse,cse``).
 
-    With `diff`, what changed is shown as a unified diff instead of the whole module.
+    That is the module, and the function for a pass inside func(...).  With `diff`, what changed is shown as a unified diff.
     """
 
     def __init__(self, when: str, diff: bool) -> None:
-        if when not in ("changed", "all"):
-            find_pass(when)
+        self.names = [name.strip() for name in when.split(",")]
+        for name in self.names if when not in _WHENS else ():
+            if PASSES.find(name) is None:
+                hint = did_you_mean(name, [*_WHENS, *PASSES.discover()])
+                raise DlirError(f"--print-ir: unknown pass '{name}'", hint=hint or "'changed', 'all' or names of passes")
         self.when = when
         self.diff = diff
-        self.last: str | None = None
+        #: What a pass is given -> its text before the pass.
+        self.last: dict[Operation, str] = {}
 
     def attach(self, manager: PassManager) -> None:
         """Be called by `manager`."""
         manager.before, manager.after = self._before, self._after
+        manager.before_nested, manager.after_nested = self._before, self._after
 
-    def _before(self, item: Pass, module: Module) -> None:
-        if self.last is None and (self.when == "changed" or self.diff):
-            self.last = _text(module)
+    def _before(self, item: Pass, root: Operation) -> None:
+        if self.when == "changed" or self.diff:
+            self.last[root] = _text(root)
 
-    def _after(self, item: Pass, module: Module) -> None:
-        names = {item.name, *(inner.name for inner in item.passes)} if isinstance(item, Nested) else {item.name}
-        text = _text(module)
-        if self.when in ("changed", "all") or self.when in names:
-            if self.when == "changed" and text == self.last:
-                print(f"// ---- after {item}: unchanged", file=sys.stderr)
-            else:
-                print(f"// ---- after {item}", file=sys.stderr)
-                print(self._difference(text) if self.diff else text, file=sys.stderr, end="")
-        self.last = text
+    def _after(self, item: Pass, root: Operation) -> None:
+        if isinstance(item, Nested) or not (self.when in _WHENS or item.name in self.names):
+            return
+        where = f" on @{root.symbol}" if isinstance(root, Func) else ""
+        text = _text(root)
+        if self.when == "changed" and text == self.last[root]:
+            print(f"// ---- after {item}{where}: unchanged", file=sys.stderr)
+        else:
+            print(f"// ---- after {item}{where}", file=sys.stderr)
+            print(self._difference(self.last[root], text) if self.diff else text, file=sys.stderr, end="")
 
-    def _difference(self, text: str) -> str:
-        old = (self.last or "").splitlines(keepends=True)
+    def _difference(self, before: str, text: str) -> str:
+        old = before.splitlines(keepends=True)
         lines = list(difflib.unified_diff(old, text.splitlines(keepends=True), n=2))[2:]
         if use_color(sys.stderr):
             lines = [f"{_COLORS[line[0]]}{line}\033[0m" if line[0] in _COLORS else line for line in lines]
         return "".join(lines)
 
 
-def _text(module: Module) -> str:
+def _text(root: Operation) -> str:
     from dlir.textir import to_text
 
-    return to_text(module).rstrip("\n") + "\n"
+    return to_text(root).rstrip("\n") + "\n"
 
 
 def print_timing(manager: PassManager) -> None:

@@ -15,6 +15,7 @@ from dlir.frontends.symbolic.function import Function, compile
 from dlir.frontends.symbolic.gradient import grad
 from dlir.frontends.symbolic.node import CONSTANT, RESULT, VARIABLE, Node, Variable, results, sorted_nodes
 from dlir.frontends.symbolic.parameter import Parameter
+from dlir.frontends.symbolic.weak import wanted_dtypes, weak_nodes
 from dlir.ir.errors import DlirError, did_you_mean
 
 #: Programs of one kind of layer, one for each set of shapes.
@@ -30,6 +31,8 @@ class LayerwiseExecutor:
         self._options = options
         self._nodes = [node for node in sorted_nodes([loss]) if node.op != VARIABLE]
         self._variables = [node for node in sorted_nodes([loss]) if node.op == VARIABLE]
+        #: Values that take the dtype of what they meet.
+        self._weak = weak_nodes(self._nodes)
         counts: dict[Node, int] = {}
         for node in self._nodes:
             if node.op == RESULT and node.inputs[0] is not None:
@@ -96,11 +99,20 @@ class LayerwiseExecutor:
 
     def _arguments(self, node: Node) -> dict[str, Any]:
         """The inputs of a layer that are arrays, by the names that they have in its kind."""
+        return {f"x{index}": value for index, value in enumerate(self._values(node)) if isinstance(value, np.ndarray)}
+
+    def _values(self, node: Node) -> list[Any]:
+        """What a layer reads: arrays and numbers, and None for what is absent."""
         values = [None if item is None else self.blobs[item] for item in node.inputs]
-        return {f"x{index}": value for index, value in enumerate(values) if isinstance(value, np.ndarray)}
+        if node in self._weak or not any(item in self._weak for item in node.inputs):
+            return values
+        return [
+            value.astype(dtype.numpy) if item in self._weak and isinstance(value, np.ndarray) else value
+            for item, value, dtype in zip(node.inputs, values, wanted_dtypes(node, values, self._weak), strict=True)
+        ]
 
     def _kind(self, node: Node) -> _Kind:
-        values = [None if item is None else self.blobs[item] for item in node.inputs]
+        values = self._values(node)
         # Numbers are part of the kind, as they have no dtype of their own.
         numbers = tuple(None if value is None else _key_of(value) for value in values)
         count = self._counts.get(node)

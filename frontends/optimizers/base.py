@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dlir.frontends.symbolic.arguments import with_known_keywords
 from dlir.frontends.symbolic.gradient import grad
 from dlir.frontends.symbolic.node import SCALAR, Node, nd, sorted_nodes
 from dlir.frontends.symbolic.parameter import Parameter
@@ -26,6 +27,11 @@ class Optimizer:
     `weight_decay` times the parameter is added to its gradient.  What an optimiser remembers are parameters, called
     ``<parameter>.<what>``, so it is saved with the rest.
     """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "__init__" in vars(cls):
+            cls.__init__ = with_known_keywords(cls.__init__)  # type: ignore[method-assign]
 
     def __init__(self, learning_rate: Rate, *, weight_decay: float = 0.0, clip: Clip | None = None) -> None:
         if isinstance(learning_rate, int | float):

@@ -18,7 +18,7 @@ Gradients are nodes, and parameters keep their values from call to call:
 """
 
 from dlir.frontends.symbolic.function import Function, Spec, compile
-from dlir.frontends.symbolic.gradient import grad, jvp
+from dlir.frontends.symbolic.gradient import grad, jvp, stop_gradient
 from dlir.frontends.symbolic.node import Constant, Node, Ops, Variable, nd, nn, random, sorted_nodes
 from dlir.frontends.symbolic.parameter import Parameter
 from dlir.frontends.symbolic.saving import load, load_function, save
@@ -41,4 +41,5 @@ __all__ = [
     "random",
     "save",
     "sorted_nodes",
+    "stop_gradient",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from dlir.frontends.symbolic.arguments import spell_dtype
 from dlir.frontends.symbolic.node import CONSTANT, RESULT, SCALAR, VARIABLE, Node
 from dlir.frontends.symbolic.parameter import Parameter
+from dlir.frontends.symbolic.questions import check_question, is_question, seeds_of
+from dlir.frontends.symbolic.weak import in_dtype, met, weak_nodes
 from dlir.ir.builder import InsertionPoint, insertion_point
 from dlir.ir.core import Value
 from dlir.ir.dialects.func import Func
@@ -16,7 +19,7 @@ from dlir.ir.dialects.nd.operands import constant
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import func, state
 from dlir.ir.registry import find_op
-from dlir.ir.types import ScalarType, TensorType
+from dlir.ir.types import ScalarType, TensorType, is_float
 
 
 class Builder:
@@ -25,13 +28,17 @@ class Builder:
     Nodes become Values; constants that are Python numbers stay numbers, which take the dtype of what they meet.
     """
 
-    def __init__(self, function: Func, parameters: Mapping[str, Parameter]) -> None:
+    def __init__(self, function: Func, parameters: Mapping[str, Parameter], nodes: Sequence[Node]) -> None:
+        """`nodes` are all that are to be made, each after its inputs."""
         self.function = function
         self._arguments = {argument.name: argument for argument in function.body.args}
         self._values: dict[Node, Any] = {}
+        self._weak = weak_nodes(nodes)
         self._point = InsertionPoint(function.body, None, function.location)
+        for node in nodes:
+            self._build(node)
 
-    def build(self, node: Node) -> None:
+    def _build(self, node: Node) -> None:
         """Make the ops of `node`, whose inputs are made already."""
         self._point.location = node.location
         with insertion_point(self._point):
@@ -46,12 +53,13 @@ class Builder:
         self._point.location = node.location
         with insertion_point(self._point):
             if not isinstance(value, Value):
-                is_number = isinstance(value, bool | int | float)
-                value = _full(value, parameter.type) if is_number else constant(value)
+                value = _full(value, parameter.type) if node in self._weak else constant(value)
+            elif node in self._weak and is_float(parameter.type.dtype):
+                value = in_dtype(value, parameter.type.dtype)
             if value.type is not parameter.type:
                 hint = None
                 if isinstance(value.type, TensorType) and value.type.dtype is not parameter.type.dtype:
-                    hint = f"cast it: nd.cast(x, dtype={parameter.type.dtype})"
+                    hint = f"cast it: nd.cast(x, dtype={spell_dtype(parameter.type.dtype)})"
                 message = f"the update of '{parameter.name}' is {value.type}, but the parameter is {parameter.type}"
                 raise DlirError(message, node.location, hint=hint)
             state.write(value, variable=parameter.name)
@@ -79,18 +87,27 @@ class Builder:
             return _scalar(self._value(source), node)
         cls = find_op(node.op)
         assert cls is not None
-        groups = [
-            tuple(map(self._value, group)) if isinstance(group, list) else self._value(group) for group in node.groups
-        ]
-        match node.op:
-            case "diff.gradient":
-                groups[1] = _filled(groups[1], groups[0])
-            case "diff.jvp":
-                groups[2] = _filled(groups[2], groups[1])
-        return cls.build(*groups, **node.attributes)
+        values = [self._value(item) for item in node.inputs]
+        if is_question(node):
+            groups = node.grouped(values)
+            seeds, like = seeds_of(node)
+            groups[seeds] = self._filled(node.groups[seeds], groups[seeds], groups[like])
+            check_question(node, groups)
+        else:
+            groups = node.grouped(met(node, values, self._weak))
+        return cls.build(*[tuple(group) if isinstance(group, list) else group for group in groups], **node.attributes)
 
     def _value(self, node: Node | None) -> Any:
         return None if node is None else self._values[node]
+
+    def _filled(self, nodes: Sequence[Node], items: Sequence[Any], like: Sequence[Any]) -> list[Any]:
+        """Cotangents or tangents: numbers fill the shapes of the values beside them, and weak values take their dtypes."""
+        found = list(items)
+        for index, (node, item, other) in enumerate(zip(nodes, items, like, strict=False)):
+            if isinstance(other, Value) and isinstance(other.type, TensorType) and node in self._weak:
+                is_made = isinstance(item, Value)
+                found[index] = in_dtype(item, other.type.dtype) if is_made else _full(item, other.type)
+        return found
 
 
 def _scalar(value: Any, node: Node) -> Any:
@@ -107,13 +124,3 @@ def _full(number: float, type: TensorType) -> Value:
     """A constant that is `number` everywhere."""
     assert isinstance(type.dtype, ScalarType)
     return constant(number, type.dtype, type.shape)
-
-
-def _filled(items: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`items`, with numbers filling the shapes of the values beside them."""
-    return tuple(
-        _full(item, value.type)
-        if isinstance(item, bool | int | float) and isinstance(value, Value) and isinstance(value.type, TensorType)
-        else item
-        for item, value in zip(items, like, strict=False)
-    )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dlir.backends.compiler import Program, compile_module
 from dlir.backends.registry import find_backend
+from dlir.frontends.symbolic import donation
+from dlir.frontends.symbolic.arguments import with_known_keywords
 from dlir.frontends.symbolic.graph import Graph, Updates, checked_updates
 from dlir.frontends.symbolic.node import Node, as_node
 from dlir.frontends.symbolic.parameter import Parameter, ParameterStore
@@ -23,6 +26,17 @@ if TYPE_CHECKING:
     from dlir.frontends.drawing import Picture
 
 
+@dataclass(frozen=True)
+class Options:
+    """How graphs are compiled; see `compile`."""
+
+    backend: str = "cpu"
+    level: str = "O2"
+    check_numerics: bool = False
+    freeze: bool = False
+
+
+@with_known_keywords
 def compile(
     outputs: Node | Sequence[Node],
     *,
@@ -33,14 +47,19 @@ def compile(
     level: str = "O2",
     name: str = "main",
     limit: int = 16,
+    freeze: bool = False,
+    check_numerics: bool = False,
 ) -> Function:
     """Make a function of the variables that `outputs` and `updates` need.
 
     `updates` gives parameters their new values, as pairs or a mapping: they see all values from before the call, and take
     effect together when it returns; if it fails, none does.
     `inputs` is the order of the arguments for calls without names.
-    `donate` names inputs whose memory the results may take: those arrays hold garbage after a call.  `level` is O0 (op by
-    op), O1, O2 or O3.  At most `limit` programs, one for each set of argument types, are kept.
+    `donate` names inputs whose memory the results may take: those arrays hold garbage after a call, and no other call takes
+    them.  `level` is O0 (op by op), O1, O2 or O3.  At most `limit` programs, one for each set of argument types, are kept.
+    `freeze` takes parameters for constants, with the values that they have now: they are laid out for the machine once, and
+    what follows from them alone is computed once.  With `check_numerics` a call raises DlirError for the first op that makes
+    a NaN or an infinity, with the line that made the node, and updates nothing; that takes longer.
     """
     find_backend(backend)
     if level not in PIPELINES:
@@ -50,7 +69,11 @@ def compile(
     donated = (donate,) if isinstance(donate, str) else tuple(donate)
     nodes = [outputs] if isinstance(outputs, Node) else [_output(item) for item in outputs]
     graph = Graph(nodes, checked_updates(updates), donated)
-    return Function(graph, isinstance(outputs, Node), inputs, backend, level, name, limit)
+    if freeze and graph.updates:
+        target = graph.updates[0][0]
+        raise DlirError(f"cannot freeze parameters and update '{target.name}'", hint="compile two functions")
+    options = Options(backend, level, check_numerics, freeze)
+    return Function(graph, isinstance(outputs, Node), inputs, options, name, limit)
 
 
 class Function:
@@ -64,22 +87,26 @@ class Function:
         graph: Graph,
         single: bool,
         inputs: Sequence[Node | str] | None,
-        backend: str,
-        level: str,
+        options: Options,
         name: str,
         limit: int,
     ) -> None:
         self.graph = graph
         self.names = graph.inputs
         self.__name__ = name
-        self._single, self._backend, self._level = single, backend, level
+        self._single, self._options = single, options
+        self._frozen = self._values() if options.freeze else None
         self._order = _positions(inputs, graph.inputs)
         self._known = frozenset(self.names)
         self._programs = Specialisations(limit)
 
     def __call__(self, /, *positional: Any, **arrays: Any) -> Any:
         ordered = self._arranged(positional, arrays)
-        results = self._program(ordered)(*ordered)
+        donation.check_arrays(self.names, ordered)
+        results: Sequence[Any] = self._program(ordered)(*ordered)
+        if self.graph.donate:
+            given = [item for item in zip(self.names, ordered, strict=True) if item[0] in self.graph.donate]
+            results = donation.take(self.__name__, given, results)
         return results[0] if self._single else list(results)
 
     def __repr__(self) -> str:
@@ -135,11 +162,11 @@ class Function:
         """Write the graph, its updates and the values of all parameters to one file, in one step, for `load_function`."""
         from dlir.frontends.symbolic.saving import save_graph
 
-        save_graph(path, self.graph, self._single)
+        save_graph(path, self.graph, self._single, self._frozen)
 
     def export(self, path: Any, /, *positional: Any, **arrays: Any) -> None:
         """Write the module for arguments like these, with the values of all parameters, for ``dlir-run`` and ``dlir-opt``."""
-        values = ParameterStore.joined(self.parameters).snapshot()
+        values = self._values() if self._frozen is None else self._frozen
         save_checkpoint(path, self.module(*positional, **arrays), values)
 
     def position_of(self, node: Node) -> int:
@@ -186,9 +213,15 @@ class Function:
         return self._programs.find(key) or self._programs.make(key, self._types(arrays), self._compile)
 
     def _compile(self, types: Mapping[str, TensorType]) -> Program:
-        module = self.graph.module(types)
-        store = ParameterStore.joined(self.parameters)
-        return compile_module(module, backend=self._backend, level=self._level, variables=store)
+        module = self.graph.module(types, is_mutable=self._frozen is None)
+        options = {name: getattr(self._options, name) for name in ("backend", "level", "check_numerics")}
+        if self._frozen is not None:
+            return compile_module(module, self._frozen.__getitem__, **options)
+        return compile_module(module, variables=ParameterStore.joined(self.parameters), **options)
+
+    def _values(self) -> dict[str, np.ndarray]:
+        """The values of all parameters now."""
+        return ParameterStore.joined(self.parameters).snapshot()
 
 
 class Spec:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlir.frontends.symbolic.build import Builder
-from dlir.frontends.symbolic.node import CONSTANT, VARIABLE, Node, as_node, sorted_nodes
+from dlir.frontends.symbolic.node import VARIABLE, Node, as_node, sorted_nodes
 from dlir.frontends.symbolic.parameter import Parameter
+from dlir.frontends.symbolic.questions import spell
 from dlir.ir.attributes import UNIT, DenseResourceAttr
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
@@ -49,27 +50,28 @@ class Graph:
         """All nodes that must be computed."""
         return [*self.outputs, *(value for _, value in self.updates)]
 
-    def variable(self, name: str) -> StateVariable:
+    def variable(self, name: str, is_mutable: bool = True) -> StateVariable:
         """The state variable of a parameter."""
         parameter = self.parameters[name]
         type = parameter.type
         init = DenseResourceAttr(name, type)
         found: StateVariable = StateVariable.create(
-            sym_name=Symbol(name), init=init, mutable=True, type=type, location=parameter.location
+            sym_name=Symbol(name), init=init, mutable=is_mutable, type=type, location=parameter.location
         )
         return found
 
-    def module(self, types: Mapping[str, TensorType]) -> Module:
-        """The graph as a module with one function ``@main``, whose arguments are `types` in order."""
+    def module(self, types: Mapping[str, TensorType], is_mutable: bool = True) -> Module:
+        """The graph as a module with one function ``@main``, whose arguments are `types` in order.
+
+        Unless parameters are mutable, they are taken for constants.
+        """
         module = Module.empty()
         for name in self.parameters:
-            module.body.append(self.variable(name))
+            module.body.append(self.variable(name, is_mutable))
         function = Func.make("main", types.values(), names=types)
         function.set_arg_attributes([{"dlir.donated": UNIT} if name in self.donate else {} for name in types])
         module.body.append(function)
-        builder = Builder(function, self.parameters)
-        for node in sorted_nodes(self.roots):
-            builder.build(node)
+        builder = Builder(function, self.parameters, list(sorted_nodes(self.roots)))
         for parameter, value in self.updates:
             builder.write(parameter, value)
         builder.finish(self.outputs)
@@ -97,8 +99,7 @@ def checked_updates(updates: Updates) -> list[tuple[Parameter, Node]]:
 
 
 def _no_target(target: Any) -> DlirError:
-    what = {VARIABLE: f"input '{getattr(target, 'name', '')}'", CONSTANT: "a constant"}
     if not isinstance(target, Node):
         return DlirError(f"cannot update {target!r}: it is not a parameter")
     hint = f"make it a parameter: Parameter({target.name or 'name'!r}, value)"
-    return DlirError(f"cannot update {what.get(target.op, f'the result of {target.op}')}", target.location, hint=hint)
+    return DlirError(f"cannot update {spell(target)}", target.location, hint=hint)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from dlir.frontends.symbolic.arguments import line_of_user, result_count, sorted_arguments, with_known_keywords
 from dlir.ir.errors import DlirError, did_you_mean
-from dlir.ir.location import UNKNOWN, FileLoc, Location
-from dlir.ir.op import Op
 from dlir.ir.registry import dialect_ops, find_op
 
 #: Nodes that stand for no op: leaves, one result of an op with several, and a value that must be a scalar.
@@ -70,7 +68,7 @@ class Node:
                 self.segments.append(None)
         self.attributes = attributes or {}
         self.name = name
-        self.location = _line_of_user()
+        self.location = line_of_user()
 
     def named(self, name: str) -> Node:
         """This node, which from now on is called `name`."""
@@ -88,14 +86,19 @@ class Node:
     @property
     def groups(self) -> list[Any]:
         """The inputs as the op takes them: a node, None, or a list of nodes for a group."""
+        return self.grouped(self.inputs)
+
+    def grouped(self, items: Sequence[Any]) -> list[Any]:
+        """One item for each input, as the op takes them: a list for a group."""
         groups: list[Any] = []
         position = 0
         for size in self.segments:
             end = position + (1 if size is None else size)
-            groups.append(self.inputs[position] if size is None else self.inputs[position:end])
+            groups.append(items[position] if size is None else list(items[position:end]))
             position = end
         return groups
 
+    @with_known_keywords
     def grad(self, wrt: Any, cotangent: Any = None) -> Any:
         """The gradient with regard to `wrt`: a node for a node, a list for a list.
 
@@ -186,8 +189,8 @@ class Ops:
             raise UnknownOp(f"there is no op '{full}'", hint=did_you_mean(name, known))
 
         def make(*inputs: Any, **keywords: Any) -> Any:
-            node = Node(full, *_sorted_arguments(cls, inputs, keywords))
-            count = _result_count(cls)
+            node = Node(full, *sorted_arguments(cls, inputs, keywords))
+            count = result_count(cls)
             return node if count is None else results(node, count)
 
         make.__name__, make.__doc__ = name, cls.__doc__
@@ -200,39 +203,6 @@ class Ops:
 nd = Ops("nd")
 nn = Ops("nn")
 random = Ops("random")
-random = Ops("random")
-
-
-def _sorted_arguments(
-    cls: type[Op], inputs: Sequence[Any], keywords: Mapping[str, Any]
-) -> tuple[list[Any], dict[str, Any]]:
-    """The operands in order and the attributes; operands may be given by name, too."""
-    schema = cls.schema()
-    operands = list(inputs)
-    names = [spec.name for spec in schema.operands]
-    attributes = {}
-    for name, value in keywords.items():
-        if name in names:
-            position = names.index(name)
-            operands += [None] * (position + 1 - len(operands))
-            if operands[position] is not None:
-                raise DlirError(f"'{cls.op_name}' gets operand '{name}' twice", _line_of_user())
-            operands[position] = value
-        elif name in schema.attributes:
-            attributes[name] = value
-        else:
-            known = [*names, *schema.attributes]
-            hint = did_you_mean(name, known) or f"it takes {', '.join(known) or 'none'}"
-            raise DlirError(f"'{cls.op_name}' has no attribute '{name}'", _line_of_user(), hint=hint)
-    return operands, attributes
-
-
-def _result_count(cls: type[Op]) -> int | None:
-    """How many results an op has that always has several; None for one that has one."""
-    found = str(cls.infer.__annotations__.get("return", ""))
-    if not found.startswith("tuple[") or "..." in found:
-        return None
-    return found.count(",") + 1
 
 
 def sorted_nodes(roots: Iterable[Node]) -> Iterable[Node]:
@@ -260,13 +230,3 @@ def replaced(roots: Sequence[Node], changes: Mapping[Node, Node]) -> list[Node]:
         is_same = all(new is old for new, old in zip(inputs, node.inputs, strict=True))
         found[node] = changes[node] if node in changes else node if is_same else node.with_inputs(inputs)
     return [found[root] for root in roots]
-
-
-def _line_of_user() -> Location:
-    """The line of the program that called into this package."""
-    frame = sys._getframe(1)
-    while frame.f_globals.get("__name__", "").startswith("dlir."):
-        if frame.f_back is None:
-            return UNKNOWN
-        frame = frame.f_back
-    return FileLoc(frame.f_code.co_filename, frame.f_lineno, 1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dlir.backends.variables import VariableStore
+from dlir.frontends.symbolic.arguments import with_known_keywords
 from dlir.frontends.symbolic.node import PARAMETER, VARIABLE, Node, sorted_nodes
 from dlir.ir.errors import DlirError
 from dlir.ir.types import TensorType, dtype_from_numpy
@@ -27,6 +28,7 @@ class Parameter(Node):
 
     __slots__ = ("_first", "_store", "trainable")
 
+    @with_known_keywords
     def __init__(self, name: str, value: Any, *, trainable: bool = True) -> None:
         if not isinstance(name, str) or not name:
             raise DlirError(f"a parameter needs a name, got {name!r}")

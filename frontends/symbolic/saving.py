@@ -6,7 +6,7 @@ which nobody interprets: ``"symbolic.nd.mul"(%a, %b)``, of values of the type ``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,13 @@ def load_function(path: str | Path, **options: Any) -> Function:
     return compile(outputs, updates=found.updates, **options)
 
 
-def save_graph(path: str | Path, graph: Graph, single: bool) -> None:
-    """Write a graph with its updates and the values of its parameters."""
+def save_graph(
+    path: str | Path, graph: Graph, single: bool, values: Mapping[str, np.ndarray] | None = None
+) -> None:
+    """Write a graph with its updates and the values of its parameters: `values`, or those that they have now."""
     writer = _Writer(graph)
-    values = ParameterStore.joined(graph.parameters.values()).snapshot()
+    if values is None:
+        values = ParameterStore.joined(graph.parameters.values()).snapshot()
     if single:
         writer.module.attributes[SINGLE] = UNIT
     save_checkpoint(path, writer.module, {**writer.constants, **values})

@@ -76,6 +76,20 @@ class Jvp(Op, name="diff.jvp"):
         return outputs
 
 
+class StopGradient(Op, name="diff.stop_gradient"):
+    """x, which counts as a constant for gradients: JAX's ``stop_gradient``, PyTorch's ``detach``."""
+
+    differentiable = False
+
+    @classmethod
+    def prepare(cls, groups: list[Any], attributes: dict[str, Any]) -> list[Any]:
+        return tensors(groups)
+
+    @staticmethod
+    def infer(x: Tensor) -> Tensor:
+        return x
+
+
 def _need_floats(what: str, types: Sequence[Tensor], remedy: str) -> None:
     """InferError unless all `types` are of floats: only those have slopes."""
     for number, type in enumerate(types):

@@ -86,7 +86,13 @@ class Func(Op, name="func.func"):
         self.set("function_type", FunctionType([arg.type for arg in self.body.args], results))
 
     def verify(self) -> None:
+        visibility = self["sym_visibility"]
+        if visibility not in (None, "public", "private", "nested"):
+            raise DlirError(f"'sym_visibility' must be public, private or nested, not '{visibility}'", self.location)
         if self.is_declaration:
+            if self.is_public:
+                hint = f"write func.func private @{self.symbol}(...), or give it a body in braces"
+                raise DlirError("is declared without a body, so it must be private", self.location, hint=hint)
             return
         args = tuple(arg.type for arg in self.body.args)
         if args != self.type.inputs:

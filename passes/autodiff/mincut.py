@@ -60,7 +60,8 @@ def _ancestors(tape: Tape, wanted: Sequence[int], cheap: dict[int, bool]) -> dic
         found[number] = None
         step = tape.maker[number]
         if step not in cheap:
-            cheap[step] = is_cheap(tape.steps[step].op)
+            # A view is made again for nothing, however little of its operand it shows.
+            cheap[step] = is_view(tape.steps[step].op) or is_cheap(tape.steps[step].op)
         if cheap[step]:
             waiting += tape.steps[step].used
     return found

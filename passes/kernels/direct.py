@@ -20,6 +20,7 @@ from dlir.ir.core import Value
 from dlir.ir.ops import arith, memref, vector
 from dlir.ir.types import MemRefType, VectorType, is_float
 from dlir.passes.kernels.buffers import signless
+from dlir.passes.kernels.clip import Clip
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.direct_roles import DirectRoles, direct_roles
 from dlir.passes.kernels.emit import Context, accumulated_dtype
@@ -40,8 +41,8 @@ LEAST_ROWS, MOST_ROWS = 24, 512
 
 def emit_direct(kernel: Kernel) -> None:
     """One work item for each block of rows and group of panels."""
-    roles = direct_roles(kernel.plan)
     rows, columns, lanes = kernel.tile
+    roles = direct_roles(kernel.plan, columns)
     if columns != roles.width:
         raise Unfit(f"the columns of a tile must be those of a panel, {roles.width}, not {columns}")
     if columns % lanes:
@@ -91,7 +92,8 @@ class Direct:
         self.dtype = signless(accumulated_dtype(self.op))
         self.lanes = lanes
         self.columns = roles.width
-        self.has_halo = may_leave(self.op, roles.left)
+        self.clip = Clip.of(self.op, roles)
+        self.has_halo = self.clip is None and may_leave(self.op, roles.left)
         self.lines = self._lines(rows)
         self.line = roles.size(self.lines.inner) if self.lines.inner else roles.size(self.lines.blocked)
         self.rows = min(rows, self.line)
@@ -100,6 +102,8 @@ class Direct:
         self.halo: Halo | None = None
 
     def _lines(self, rows: int) -> Lines:
+        if self.clip is not None:
+            return Lines(self.clip.guards, self.clip.free, ())
         return Lines.of(self.roles, rows, self.has_halo)
 
     def _step(self) -> int:
@@ -283,9 +287,11 @@ class Item:
             if len(summed) == len(roles.reduction):
                 return step(summed, sums)
             part = roles.reduction[len(summed)]
-            return emitter.serial(
-                roles.extents[part], lambda k, *inner: list(nest({**summed, part: k}, inner)), list(sums)
-            )
+            lower: int | Value = 0
+            upper: int | Value = roles.extents[part]
+            if owner.clip is not None:
+                lower, upper = owner.clip.range(emitter, part, {**panel, **summed})
+            return emitter.serial(upper, lambda k, *inner: list(nest({**summed, part: k}, inner)), list(sums), 1, lower)
 
         found = nest({}, [zero] * (count * vectors))
         return [list(found[i * vectors : (i + 1) * vectors]) for i in range(count)]
@@ -301,6 +307,8 @@ class Item:
         owner = self.owner
         if self.halo is not None:
             return self.halo.load(place, values)
+        if owner.clip is not None:
+            return owner.clip.load(self.emitter, values)
         return factor(self.emitter, owner.op, owner.roles.left, owner.roles.index(values))
 
     def _finish(self, blocked: AffineExpr, inner: AffineExpr, count: int) -> None:

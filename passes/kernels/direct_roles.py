@@ -61,20 +61,23 @@ class DirectRoles:
         return tuple(found)
 
 
-def direct_roles(plan: Plan) -> DirectRoles:
-    """The roles of the dimensions of a plan's contraction; Unfit if no operand is packed in panels of columns."""
+def direct_roles(plan: Plan, columns: int = 0) -> DirectRoles:
+    """The roles of the dimensions of a plan's contraction; Unfit if no operand is packed in panels of columns.
+
+    Panels are `columns` wide where they can be cut so from what lies side by side, as the channels of an image do.
+    """
     op = plan.anchor
     assert op is not None
     if len(facts(op).space.maps) != 2 or not is_product(op):
         raise Unfit("it is no sum of products of two operands")
     for right in (1, 0):
-        found = _roles(op, right)
+        found = _roles(op, right, columns)
         if found is not None:
             return found
     raise Unfit("no operand is packed in panels of columns")
 
 
-def _roles(op: Primitive, right: int) -> DirectRoles | None:
+def _roles(op: Primitive, right: int, columns: int) -> DirectRoles | None:
     """The roles if operand number `right` is packed; None if it is not."""
     space = facts(op).space
     left = 1 - right
@@ -85,6 +88,27 @@ def _roles(op: Primitive, right: int) -> DirectRoles | None:
     parts = _parts(space.extents, [*_reads(op, left, names), linearize(leaf[1], leaf[0].shape)])
     if parts is None:
         return None
+    found = _in_parts(op, right, parts)
+    if found is None or not columns or len(space.reduction) == 1 or columns == found.width:
+        return found
+    return _in_parts(op, right, _cut(parts, found.column, columns)) or found
+
+
+def _cut(parts: tuple[tuple[int, ...], ...], number: int, size: int) -> tuple[tuple[int, ...], ...]:
+    """`parts`, of which part `number` is cut in pieces of `size` if that goes."""
+    found = []
+    for part in parts:
+        if 0 <= number < len(part) and part[number] % size == 0:
+            part = (*part[:number], part[number] // size, size, *part[number + 1 :])
+        number -= len(part)
+        found.append(part)
+    return tuple(found)
+
+
+def _in_parts(op: Primitive, right: int, parts: tuple[tuple[int, ...], ...]) -> DirectRoles | None:
+    """The roles of these parts of the dimensions if operand number `right` is packed; None if it is not."""
+    space = facts(op).space
+    left = 1 - right
     rank = sum(len(part) for part in parts[: len(space.parallel)])
     extents = [extent for part in parts for extent in part]
     point = _joined(dims(extents), parts)
@@ -102,7 +126,8 @@ def _roles(op: Primitive, right: int) -> DirectRoles | None:
     if len(columns) != 1 or not reduction:
         return None
     (column,) = columns
-    width = place.coefficient(reduction[-1])
+    panels = tuple(n for n in real if n < rank and n in in_right and n not in in_left and n != column)
+    width = min(place.coefficient(n) for n in (*panels, reduction[-1]))
     if width < extents[column] or not _covers(place, extents, column, found[0], width):
         return None
     if any(
@@ -115,7 +140,7 @@ def _roles(op: Primitive, right: int) -> DirectRoles | None:
         left,
         right,
         column,
-        tuple(n for n in real if n < rank and n in in_right and n not in in_left and n != column),
+        panels,
         tuple(n for n in real if n < rank and n not in in_right),
         tuple(n for n in real if n < rank and n in in_left and n in in_right),
         tuple(reduction),

@@ -106,7 +106,9 @@ def _check_needs_no_buffer(op: Operation) -> None:
         elif not op.is_registered:
             hint = "no dialect here has this op: --load-plugin brings one, or a pass must replace the op"
         else:
-            hint = "run 'inline' first" if op.name == "func.call" else "run 'fuse' first: only kernels get buffers"
+            hint = "run 'fuse' first: only kernels get buffers"
+            if op.name == "func.call":
+                hint = "run 'inline' first; a function that is declared only has no body to run"
             if op.regions:
                 hint = "loops and branches over arrays are scf.for, scf.while and scf.if"
         raise DlirError(f"'{op.name}' over tensors cannot be given buffers", op.location, hint=hint)

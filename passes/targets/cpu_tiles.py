@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.dialects.nd.contraction import Conv, Matmul
 from dlir.ir.types import ScalarType, is_float
-from dlir.passes.kernels.direct_roles import direct_roles
+from dlir.passes.kernels.clip import tile_rows
+from dlir.passes.kernels.direct_roles import DirectRoles, direct_roles
 from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.plan import Plan, Unfit
 
@@ -16,6 +18,8 @@ REGISTERS = {16: 32, 32: 16, 64: 32}
 #: Rows up to which a contraction is bound by reading its right operand, and vectors of that to read at a stretch.
 FEW_ROWS = 4
 LONGEST = 8
+#: Vectors of a panel at most, where several rows share what is read of it.
+WIDEST = 4
 #: Multiplications from which on packing for register tiles pays.
 SMALL_CONTRACTION = 4096
 
@@ -55,20 +59,31 @@ def panel_columns(op: Conv | Matmul, vector_bytes: int) -> int | None:
 
 def direct_tile(plan: Plan, vector_bytes: int) -> tuple[int, int, int] | None:
     """The tile for a contraction with a packed operand; None if none is packed."""
-    try:
-        roles = direct_roles(plan)
-    except Unfit:
-        return None
     assert plan.anchor is not None
     dtype = accumulated_dtype(plan.anchor)
     assert isinstance(dtype, ScalarType)
     lanes = max(1, vector_bytes // dtype.bytes)
+    try:
+        roles = [direct_roles(plan)]
+        if plan.form == "contraction" and roles[0].width > WIDEST * lanes:
+            # Channels that lie side by side can be cut into panels of any width.
+            roles += [direct_roles(plan, width) for width in range(lanes, WIDEST * lanes + 1, lanes)]
+    except Unfit:
+        return None
+    found = [tile for one in roles if (tile := _tile_of(plan.anchor, one, vector_bytes, lanes)) is not None]
+    return min(found)[1] if found else None
+
+
+def _tile_of(
+    op: Primitive, roles: DirectRoles, vector_bytes: int, lanes: int
+) -> tuple[float, tuple[int, int, int]] | None:
+    """The tile for these roles, and about how many cycles a step of the sum takes with it; None if panels do not suit."""
     while roles.width % lanes:
         lanes //= 2
     if lanes < min(4, roles.width) or roles.width // lanes > LONGEST:
         return None
-    rows, _ = _best_rows(roles.sizes(roles.rows), REGISTERS[vector_bytes], roles.width // lanes)
-    return rows, roles.width, lanes
+    rows, cost = _best_rows(tile_rows(op, roles), REGISTERS[vector_bytes], roles.width // lanes)
+    return cost * roles.size(roles.panels), (rows, roles.width, lanes)
 
 
 def _best_rows(sizes: Sequence[int], registers: int, vectors: int) -> tuple[int, float]:

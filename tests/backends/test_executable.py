@@ -122,11 +122,16 @@ def test_out_must_be_writeable_arrays_of_the_results_types(signature):
             signature.check_out(out)
 
 
+def test_columns_of_one_matrix_share_no_memory(signature):
+    memory = np.zeros((2, 4), np.float32)
+    signature.check_donations([memory[:, :3], memory[1:, 3:].view(np.int32).reshape(())])
+
+
 def test_donated_arguments_may_not_share_memory_or_be_locked(signature):
     memory = np.zeros(6, np.float32)
     x, n = memory.reshape(2, 3), np.array(0, np.int32)
     signature.check_donations([x, n])
-    with pytest.raises(DlirError, match="'n' as donated, but 'x' shares its memory"):
+    with pytest.raises(DlirError, match="'n' as donated, but 'x' shares its memory(.|\n)*pass a copy of it"):
         signature.check_donations([x, memory[2:3].view(np.int32).reshape(())])
     n.flags.writeable = False
     with pytest.raises(DlirError, match="'n' as donated, but it is read-only"):

@@ -63,6 +63,17 @@ def test_names_from_the_text_are_escaped(tmp_path):
     assert any("@<&>" in (text.text or "") for text in ElementTree.parse(picture).iter(f"{SVG}text"))
 
 
+def test_variables_that_are_written_are_named_in_the_title(tmp_path):
+    program = tmp_path / "p.dlir"
+    head = "state.variable @w {init = dense<1.0> : tensor<8x8xf32>, type = tensor<8x8xf32>}\n"
+    program.write_text(head + TEXT.replace("  return", "  state.write @w, %last\n  return"))
+    picture = tmp_path / "map.svg"
+    done = run("dlir-opt", program, "-O1", "-o", tmp_path / "out.dlir", "--memory-map", picture)
+    assert done.code == 0, done.err
+    title = next(text.text for text in ElementTree.parse(picture).iter(f"{SVG}text"))
+    assert title.endswith("variables (not shown) 256 B")
+
+
 def test_a_module_over_tensors_has_no_map(program, tmp_path):
     done = run("dlir-opt", program, "--memory-map", tmp_path / "map.svg")
     assert done.code == 1
@@ -82,3 +93,15 @@ def test_a_budget_that_is_too_small_is_an_error_with_a_place(program):
     assert done.code == 1
     assert f"{program}:1:1: error: '@main' needs at least 1,280 bytes, 280 over the budget of 1,000" in done.err
     assert "its largest values are %x 256 bytes" in done.err
+
+
+def test_donated_inputs_are_as_given_for_every_run_and_for_the_other_backend(tmp_path):
+    """%w holds the result after a call: neither the timing nor the reference may begin with that."""
+    program = tmp_path / "p.dlir"
+    program.write_text(
+        "func.func @main(%x: tensor<8x8xf32>, %w: tensor<8x8xf32> {dlir.donated}) -> tensor<8x8xf32> {\n"
+        "  %a = nd.matmul %x, %w\n  %b = nd.matmul %a, %a\n  return %b\n}\n"
+    )
+    done = run("dlir-run", program, "--bench=5", "--stats")
+    assert "results 0" in done.out, "the result lives in the input"
+    assert done.code == 0 and "outputs match ref" in done.out

@@ -56,7 +56,7 @@ MISTAKES = {
     "%f = tst.function\n  %y = tst.add %f, %x": ("a.dlir:3:16: error: operand 'a' of 'tst.add' must be a tensor",),
     '%f = "d.c"() : () -> tensor<5xf32>\n  %y = tst.add %f, %x': ("a.dlir:3:8: error: 'tst.add' cannot add",),
     "%y:2 = tst.add %x, %x": ("a.dlir:2:3: error: 'tst.add' gives 1 result, but 2 are named",),
-    '%y:0 = "d.x"() : () -> ()': ("a.dlir:2:3: error: 'd.x' gives 0 results",),
+    '%y:0 = "d.x"() : () -> ()': ("a.dlir:2:3: error: '%y:0' names no result",),
     '"d.x"(%x) : (f32) -> ()': (
         "a.dlir:2:9: error: '%x' has type tensor<4xf32>, not f32",
         "a.dlir:1:17: note: it is defined",

@@ -41,6 +41,7 @@ class AttributeActions(DictionaryActions):
         self.attribute_aliases: dict[str, Attribute] = {}
         self._alias_sizes: dict[Attribute, int] = {}
         self._expansion = 0
+        self._is_expanded = False
         #: Inline blobs for dense_resource: name -> "0x", four bytes of alignment, the data, in hexadecimal.
         self.blobs: dict[str, str] = {}
 
@@ -60,7 +61,10 @@ class AttributeActions(DictionaryActions):
         if found is not None:
             self._expansion += self._alias_sizes[found]
             if self._expansion > MAX_EXPANSION:
-                self.token_error(name, f"aliases stand for more than {MAX_EXPANSION} characters")
+                if not self._is_expanded:
+                    self.token_error(name, f"aliases stand for more than {MAX_EXPANSION} characters")
+                self._is_expanded = True
+                self.say_no_more()
                 return POISON_ATTRIBUTE
             if found is POISON_ATTRIBUTE:
                 self.say_no_more()

@@ -19,6 +19,7 @@ from dlir.textir.build.misfit import ElementsError, leaf_span, misfit
 _COMMENT = re.compile(r"//[^\n]*")
 _COMPLEX = re.compile(r"\(([^,()]*),([^,()]*)\)")
 _LEAF = re.compile(r"[^\[\],\s]+")
+_EMPTY_PLACE = re.compile(r"[\[,]\s*[,\]]")
 _NOT_SKELETON = re.compile(r"[^\[\],]+")
 
 
@@ -40,7 +41,9 @@ def dense_attribute(body: str, type: Any) -> Attribute:
     skeleton = _NOT_SKELETON.sub("", body)
     leaves: list[Any] = pairs if pairs is not None else _LEAF.findall(body)
     is_splat = not skeleton and len(leaves) == 1
-    if not is_splat and not _has_shape(skeleton, type.shape, len(leaves)):
+    # With as many places as elements, an empty one means that two elements are in another.
+    is_malformed = bool(leaves) and _EMPTY_PLACE.search(body) is not None
+    if not is_splat and (is_malformed or not _has_shape(skeleton, type.shape, len(leaves))):
         raise misfit(whole, [extent or 0 for extent in type.shape], type)
     try:
         array = _convert(leaves, type.dtype)

@@ -80,9 +80,15 @@ class MakingActions(RegionActions):
             return
         names = result_names(token)
         total = sum(count for _, count in names)
-        if total != len(op.results) or not all(count for _, count in names):
+        nameless = next((name for name, count in names if not count), None)
+        if nameless is not None:
+            self.token_error(token, f"'%{nameless}:0' names no result", hint=f"one result is written %{nameless} =")
+            self._define_missing(names, token)
+            return
+        if total != len(op.results):
             given = f"{len(op.results)} result{'s' * (len(op.results) != 1)}"
-            self.token_error(token, f"'{op.name}' gives {given}, but {total} {'is' if total == 1 else 'are'} named")
+            shown = f"{total} {'is' if total == 1 else 'are'}" if total < _MAX_RESULTS else "more are"
+            self.token_error(token, f"'{op.name}' gives {given}, but {shown} named")
             self._define_missing(names, token)
             return
         position = 0

@@ -10,6 +10,7 @@ from dlir.ir.errors import count
 _COMMENT = re.compile(r"//[^\n]*")
 _PAIR = re.compile(r"\([^()]*\)")
 _TOKEN = re.compile(r"[\[\]]|[^\[\],\s]+")
+_TOKEN_OR_COMMA = re.compile(r"[\[\],]|[^\[\],\s]+")
 
 
 class ElementsError(ValueError):
@@ -33,7 +34,11 @@ def leaf_span(body: str, index: int) -> tuple[int, int] | None:
 
 
 def misfit(body: str, shape: Sequence[int], type: object) -> ElementsError:
-    """What keeps the lists in `body` from having `shape`: the first list of a wrong length, or what is nested wrongly."""
+    """What keeps the lists in `body` from having `shape`: a bracket or comma that is missing or too many, the first list of a
+    wrong length, or what is nested wrongly."""
+    malformed = _malformed(_plain(body))
+    if malformed is not None:
+        return malformed
     rank = len(shape)
     #: Start and number of items of each open list, outermost first.
     lists: list[list[int]] = []
@@ -63,6 +68,26 @@ def misfit(body: str, shape: Sequence[int], type: object) -> ElementsError:
     if other is not None:
         return ElementsError("an element is written (real, imaginary), as the others are", other.span())
     return ElementsError(f"{type} has elements, and none are given")
+
+
+def _malformed(body: str) -> ElementsError | None:
+    """The first bracket or comma that makes `body` no list of lists."""
+    opened: list[tuple[int, int]] = []
+    previous = ""
+    for match in _TOKEN_OR_COMMA.finditer(body):
+        token, ends_item = match[0], previous not in ("", "[", ",")
+        if token == "]" and not opened:
+            return ElementsError("this ']' closes nothing", match.span())
+        if token in (",", "]") and not ends_item and not (token == "]" and previous == "["):
+            return ElementsError(f"an element is missing before '{token}'", match.span())
+        if token not in (",", "]") and ends_item:
+            return ElementsError(f"expected ',' before '{token[:40]}'", match.span())
+        if token == "[":
+            opened.append(match.span())
+        elif token == "]":
+            opened.pop()
+        previous = token
+    return ElementsError("this '[' is never closed", opened[-1]) if opened else None
 
 
 def _counted(shape: Sequence[int], depth: int) -> str:

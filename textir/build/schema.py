@@ -28,6 +28,7 @@ from dlir.ir.schema import AttributeSpec, Schema, flatten_groups, segment_sizes
 from dlir.ir.types import I32, FunctionType, ShapedType, TensorType, Type, UnrankedType
 from dlir.ir.upstream import NOT_MODELLED, is_upstream
 from dlir.textir.build.dictionaries import Dictionary
+from dlir.textir.foreign import foreign_op
 
 SEGMENTS = "operandSegmentSizes"
 
@@ -94,7 +95,10 @@ def look_up(name: str, is_generic: bool) -> OpInfo:
             return OpInfo(name, None)
         raise OpProblem(f"unknown op '{name}'", hint=f'MLIR\'s is read in the generic form: "{name}"(...)')
     if cls is None and "." in name and is_dialect(dialect):
-        raise OpProblem(f"unknown op '{name}'", hint=_elsewhere(name) or did_you_mean(name, dialect_ops(dialect)))
+        hint = _elsewhere(name) or foreign_op(name) or did_you_mean(name, dialect_ops(dialect))
+        raise OpProblem(f"unknown op '{name}'", hint=hint)
+    if not name:
+        raise OpProblem("the name of an operation is empty")
     return OpInfo(name, cls)
 
 
@@ -113,7 +117,7 @@ def is_dialect(name: str) -> bool:
 def unknown_dialect(name: str) -> OpProblem:
     """The problem of an op in the pretty form whose dialect is not known."""
     dialect = name.partition(".")[0]
-    hint = _other_dialect(name) or _elsewhere(name)
+    hint = _other_dialect(name) or _elsewhere(name) or foreign_op(name)
     hint = hint or f'an op of a dialect that is not loaded is written in the generic form: "{name}"(...)'
     return OpProblem(f"unknown dialect '{dialect}'", hint=hint)
 

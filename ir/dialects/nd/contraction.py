@@ -12,7 +12,8 @@ from dlir.ir.affine import AffineExpr, AffineMap, constant, dim
 from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import ElementContext, Primitive, Space
 from dlir.ir.dialects.nd.checks import fits, need_kind, need_rank, need_static, same_dtype
-from dlir.ir.dialects.nd.gradients import END, along, folded_back, of_each, shaped, static_shape
+from dlir.ir.dialects.nd.conv_gradients import gradient_of_input, gradient_of_kernel
+from dlir.ir.dialects.nd.gradients import folded_back, of_each, shaped
 from dlir.ir.dialects.nd.guards import guarded_load
 from dlir.ir.dialects.nd.operands import broadcast_shape, promote
 from dlir.ir.dialects.nd.samples import random_array, random_dtype
@@ -174,60 +175,10 @@ class Conv(Contraction, name="nd.conv"):
 
     @of_each
     def vjp(self, g: Value, needs: Sequence[bool]) -> list[Value | None]:
-        """Two convolutions: of what was spread out again with the turned kernel, and of the input with the cotangent."""
-        return [self._gradient_of_input(g) if needs[0] else None, self._gradient_of_kernel(g) if needs[1] else None]
-
-    def _gradient_of_input(self, g: Value) -> Value:
-        x, w = self.operands
-        windows, groups, rank = self._windows(), self["groups"], w.rank - 2
-        extents = static_shape(self, x)[2:]
-        gaps = (0, 0, *(step - 1 for step in windows.stride))
-        if any(gaps) and windows.kernel == (1,) * rank and not any((*windows.low, *windows.high)):
-            # Each element of the input is used once or not at all.
-            found = nd.conv(g, self._turned_kernel(), groups=groups)
-            spans = [(n - 1) * step + 1 for n, step in zip(g.shape[2:], windows.stride)]
-            rest = (0, 0, *(n - span for n, span in zip(extents, spans)))
-            return nd.pad(found, low=(0,) * g.rank, high=rest, interior=gaps)
-        if any(gaps):
-            g = nd.pad(g, low=(0,) * g.rank, high=(0,) * g.rank, interior=gaps)
-        low = [span - 1 - before for span, before in zip(windows.spans, windows.low)]
-        high = [n - have + before for n, have, before in zip(extents, g.shape[2:], windows.low)]
-        for axis in range(rank):
-            # What was read from beyond the input has no gradient.
-            if low[axis] < 0 or high[axis] < 0:
-                g = along(g, 2 + axis, max(0, -low[axis]), min(0, high[axis]) or END)
-        padding = tuple(max(0, n) for n in (*low, *high))
-        return nd.conv(g, self._turned_kernel(), padding=padding, dilation=self["dilation"], groups=groups)
-
-    def _turned_kernel(self) -> Value:
-        """The kernel backwards in space, with the channels of input and output swapped."""
-        w, groups = self.operands[1], self["groups"]
-        outputs, channels, *kernel = w.shape
-        rank = len(kernel)
-        if max(kernel) > 1:
-            first = (0, 0, *[END] * rank)
-            w = nd.slice(w, start=first, stop=(END, END, *[-END] * rank), step=(1, 1, *[-1] * rank))
-        w = nd.reshape(w, shape=(groups, outputs // groups, channels, *kernel)) if groups > 1 else w
-        w = nd.transpose(w, perm=_swapped(w.rank, w.rank - rank - 2))
-        return nd.reshape(w, shape=(groups * channels, outputs // groups, *kernel)) if groups > 1 else w
-
-    def _gradient_of_kernel(self, g: Value) -> Value:
-        """Channels stand for the batch and the batch for channels: strides become dilations, and the reverse."""
-        (x, w), groups, windows = self.operands, self["groups"], self._windows()
-        batch, channels, *extents = static_shape(self, x)
-        high = []
-        for axis, extent in enumerate(extents):
-            reached = (g.shape[2 + axis] - 1) * windows.stride[axis] + windows.spans[axis]
-            high.append(reached - windows.low[axis] - extent)
-            if high[axis] < 0:
-                x = along(x, 2 + axis, 0, high[axis])
-        x = nd.reshape(x, shape=(batch, groups, channels // groups, *x.shape[2:])) if groups > 1 else x
-        x = nd.transpose(x, perm=(2, 1, 0, *range(3, x.rank)) if groups > 1 else _swapped(x.rank, 0))
-        x = nd.reshape(x, shape=(channels // groups, groups * batch, *x.shape[3:])) if groups > 1 else x
-        padding = (*windows.low, *(max(0, n) for n in high))
-        g = nd.transpose(g, perm=_swapped(g.rank, 0))
-        found = nd.conv(x, g, stride=windows.dilation, dilation=windows.stride, padding=padding, groups=groups)
-        return nd.transpose(found, perm=_swapped(w.rank, 0))
+        """Two convolutions: of the cotangent with the turned kernel, and of the input with the cotangent."""
+        windows = self._windows()
+        x = gradient_of_input(self, g, windows) if needs[0] else None
+        return [x, gradient_of_kernel(self, g, windows) if needs[1] else None]
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
@@ -247,11 +198,6 @@ class Conv(Contraction, name="nd.conv"):
 
 def _product(a: Value, b: Value, transpose_a: bool, transpose_b: bool) -> Value:
     return nd.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
-
-
-def _swapped(rank: int, axis: int) -> tuple[int, ...]:
-    """The order of axes in which `axis` and the one after it are swapped."""
-    return (*range(axis), axis + 1, axis, *range(axis + 2, rank))
 
 
 def _together(shape: Shape) -> int | None:

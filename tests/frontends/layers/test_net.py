@@ -80,6 +80,20 @@ def test_layerwise_gradients_of_branches_and_of_ops_with_several_results():
         np.testing.assert_allclose(got[name], value, rtol=1e-9, atol=1e-12)
 
 
+def test_layerwise_gradients_keep_the_dtype_where_numbers_are_chosen_from():
+    w, x = Parameter("w", np.array([1.0, -2.0, 3.0], np.float32)), Variable("x")
+    h = w * x
+    loss = nd.sum(nd.select(h > 0.0, 1.0, 0.1) * h * nd.select(h > 2.0, 3, 1)).named("loss")
+    net = Net([loss])
+    at = np.array([1.0, 1.0, 1.0], np.float32)
+    executor = net.layerwise()
+    assert executor.forward(at).dtype == np.float32
+    (got,), (want,) = executor.backward().values(), net.gradients(at).values()
+    assert got.dtype == want.dtype == np.float32
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    np.testing.assert_allclose(want, [1.0, 0.1, 3.0], rtol=1e-6)
+
+
 def mistake(call, message, hint=""):
     with pytest.raises(DlirError) as caught:
         call()

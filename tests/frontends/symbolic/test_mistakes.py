@@ -49,7 +49,7 @@ def test_an_update_keeps_shape_and_dtype():
     p = w()
     f = compile(A, updates={p: A})
     one("the update of 'w' is tensor<4xf64>, but the parameter is tensor<3xf64>", lambda: f(A=np.ones(4)))
-    one("the update of 'w' is tensor<3xf32>", lambda: f(A=np.ones(3, np.float32)), "nd.cast(x, dtype=f64)")
+    one("the update of 'w' is tensor<3xf32>", lambda: f(A=np.ones(3, np.float32)), "nd.cast(x, dtype='float64')")
     one("a variable keeps its type", lambda: setattr(p, "value", np.ones(4)))
     one("a variable keeps its type", lambda: setattr(p, "value", np.ones(3, np.float32)))
     assert np.array_equal(p.value, np.zeros(3))
@@ -87,6 +87,18 @@ def test_options():
     one("there is no backward graph", lambda: compile(A + 1).draw("backward", A=1.0))
 
 
+def test_keywords():
+    one("'compile' has no argument 'donat'", lambda: compile(A, donat="A"), "did you mean 'donate'?")
+    one("'compile' has no argument 'axis'", lambda: compile(A, axis=1), "it takes outputs, updates, ")
+    one("'Adam' has no argument 'lr'", lambda: Adam(lr=0.1), "it takes learning_rate, betas")
+    one("'SGD' has no argument 'momentun'", lambda: SGD(0.1, momentun=0.9), "did you mean 'momentum'?")
+    error = one("'nd.sum' has no attribute 'keepdim'", lambda: nd.sum(A, keepdim=True), "did you mean 'keepdims'?")
+    assert error.diagnostics[0].location.file == __file__
+    one("'Parameter' has no argument 'trainabel'", lambda: Parameter("w", 1.0, trainabel=False), "'trainable'?")
+    one("'grad' has no argument 'wtr'", lambda: grad(A, wtr=A), "did you mean 'wrt'?")
+    one("'Node.grad' has no argument 'wtr'", lambda: A.grad(wtr=A), "did you mean 'wrt'?")
+
+
 def test_ops():
     one("there is no op 'nd.sofmax'", lambda: nd.sofmax(A), "did you mean 'softmax'?")
     assert not hasattr(nd, "sofmax")
@@ -112,9 +124,29 @@ def test_gradients():
     one("nothing to differentiate with regard to", lambda: A.grad([]))
     one("1 outputs need 1 cotangents, got 2", lambda: grad(A, [A], [1.0, 2.0]))
     one("2 inputs need 2 tangents, got 1", lambda: jvp(A * B, [A, B], 1.0))
-    integers = np.arange(3)
-    one("differentiates floats", lambda: compile(nd.sum(A).grad(A))(A=integers), "made from")
-    one("is no scalar", lambda: compile(grad([A, B], [A]))(A=np.ones(3), B=np.ones(3)), "cotangent")
+    one("cotangent 0 is None", lambda: A.grad(A, [None]), "0.0")
+
+
+def test_gradients_of_what_has_none_are_named():
+    integers, floats = np.arange(3), np.ones(3)
+    total = nd.sum(A).named("total")
+    error = one(
+        "cannot differentiate 'total', the result of nd.sum, which is tensor<i64>",
+        lambda: compile(total.grad(A))(A=integers),
+        "a float that it is made from",
+    )
+    (diagnostic,) = error.diagnostics
+    assert diagnostic.location.file == __file__ and diagnostic.notes[0].location.line == total.location.line
+    one("the result of nd.argmax, which is tensor<i64>", lambda: compile(nd.argmax(A, axis=0).grad(A))(A=floats))
+    one("the result of nd.greater, which is tensor<3xi1>", lambda: compile((A > 1.0).grad(A))(A=floats))
+    one("with regard to input 'A', which is tensor<3xi64>", lambda: compile((A * 1.0).grad(A))(A=integers), "give floats")
+    p = Parameter("count", np.arange(3))
+    one("with regard to parameter 'count'", lambda: compile((p * 1.0).grad(p))())
+    one(
+        "the result of nd.mul is tensor<3xf64> and no scalar, and without cotangents it is not clear what counts",
+        lambda: compile(grad([A * B, B], [A]))(A=floats, B=floats),
+        "a cotangent for each output",
+    )
 
 
 def test_optimizers():

@@ -160,6 +160,25 @@ def test_of_a_product_and_its_activation_one_is_kept() -> None:
     np.testing.assert_array_equal(run(changed, *arrays), run(main, *arrays))
 
 
+def test_a_little_piece_of_a_product_that_is_needed_late_keeps_the_product() -> None:
+    """A view can be made again at any time, also one that shows too little to be worth a pass over its operand."""
+
+    def build(x: Any, w: Any) -> Any:
+        product = nd.matmul(x, w)
+        piece = nd.slice(product, start=(14, 0), stop=(16, 16))
+        high = [nd.exp(nd.mul(product, float(scale))) for scale in range(2, 6)]
+        return [nd.matmul(piece, nd.matmul(high[0], high[1])), nd.matmul(high[2], high[3])]
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(16, 16)) for _ in range(2)]
+    main = function_of(build, arrays, "canonicalize,cse")
+    tape = Tape(main.body)
+    for place in range(len(tape.steps)):
+        cheapest_again(tape, place)
+    for found, wanted in zip(run(after(main, "remat{above=0}"), *arrays), run(main, *arrays), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_where_nothing_is_gained_nothing_changes() -> None:
     main, _ = step_of(40, "sigmoid")
     assert structurally_equal(after(main, "remat{above=0}"), main)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dlir.backends.compiler import compile_module
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import nd
 from dlir.ir.types import F32, TensorType
@@ -231,3 +232,27 @@ def test_equal_kernels_are_lowered_once(tools):
     names = [op.get("sym_name") for op in module.body.ops]
     assert names == ["main", "kernel_0", "kernel_1"]
     assert [op["callee"] for op in module.walk() if op.name == "func.call"] == ["kernel_0", "kernel_1"] * 3
+
+
+def test_what_only_dead_code_in_a_body_reads_is_dead():
+    """Without canonicalize, a view that nobody uses stands in the loop when the code in front of it is fused."""
+    module = parse("""
+    func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+      %c0 = arith.constant {value = 0 : index}
+      %c1 = arith.constant {value = 1 : index}
+      %a = nd.sub %x, %x
+      %y = scf.for %c0, %c1, %c1, %x ({
+      ^bb0(%i: index, %h: tensor<4x4xf32>):
+        %s = nd.slice %a {start = [3, 0], stop = [4, 4]}
+        %r = nd.reshape %s {shape = [4]}
+        %n = nd.neg %h
+        scf.yield %n
+      })
+      return %y
+    }
+    """)
+    (x,) = [np.arange(16, dtype=np.float32).reshape(4, 4)]
+    for level in ("O0", "O2"):
+        program = compile_module(module, level=level)
+        assert program.kernels == 1
+        np.testing.assert_array_equal(program(x)[0], -x)

@@ -10,6 +10,8 @@ from support.plan_checker import WrongPlan
 
 from dlir.backends.compiler import compile_module
 from dlir.backends.registry import find_backend
+from dlir.ir.dialects.func import find_function
+from dlir.ir.dialects.state import Variable
 from dlir.ir.errors import DlirError
 from dlir.ir.traversal import clone
 from dlir.ir.verifier import verified
@@ -22,23 +24,31 @@ PIPELINES = [
     "fuse{max-ops=1},bufferize",
     "canonicalize,cse,fuse,bufferize,plan-memory",
     "fuse{max-ops=1},bufferize,plan-memory{poison=true}",
+    "canonicalize,cse,remat{above=0},fuse{max-ops=3},reorder,bufferize,plan-memory",
 ]
 
 
-@pytest.mark.parametrize("pipeline", PIPELINES, ids=["buffers", "planned", "poisoned"])
-def test_random_programs(pipeline):
+@pytest.mark.parametrize("pipeline", PIPELINES, ids=["buffers", "planned", "poisoned", "again"])
+@pytest.mark.parametrize(("side", "variables"), [(3, 0), (16, 2)], ids=["small", "parts-and-state"])
+def test_random_programs(pipeline, side, variables):
     """Every plan is checked from the definition as well (conftest.py)."""
-    for seed in range(60):
-        module = verified(loop_program(seed))
+    parts = 0
+    for seed in range(60 if side == 3 else 40):
+        module = verified(loop_program(seed, side, variables))
         arrays = inputs_for(module, seed)
-        wanted = run_tensors(module.body.first, arrays)
-        made = verified(PassManager.from_text(pipeline).run(clone(module))).body.first
-        found, after = run_buffers(made, arrays)
+        old = {op["sym_name"]: op.get("init") for op in module.body.ops if isinstance(op, Variable)}
+        new = dict(old)
+        wanted = run_tensors(find_function(module, "main"), arrays, new)
+        manager = PassManager.from_text(pipeline)
+        made = find_function(verified(manager.run(clone(module))), "main")
+        parts += sum(item.stats["parts"] for item in manager.passes)
+        found, after = run_buffers(made, arrays, old, new)
         for got, want in zip(found, wanted, strict=True):
             np.testing.assert_array_equal(got, want, err_msg=f"seed {seed}")
         for arg, now, array in zip(made.body.args, after, arrays):
             if "dlir.donated" not in made.arg_attributes(arg.index):
                 np.testing.assert_array_equal(now, array, err_msg=f"seed {seed}: an input was overwritten")
+    assert parts or side == 3 or "max-ops=1" not in pipeline, "fused kernels read and write parts themselves"
 
 
 @pytest.mark.parametrize("backend", ["ref", "cpu", "cuda-sim"])
