@@ -15,7 +15,7 @@ import numpy as np
 from dlir.ir.attributes import Attribute, IntegerAttr, StringAttr
 from dlir.ir.dialects.func import Func
 from dlir.ir.errors import DlirError, did_you_mean
-from dlir.ir.types import MemRefType, ScalarType, ShapedType, TensorType, Type
+from dlir.ir.types import MemRefType, OpaqueType, ScalarType, ShapedType, TensorType, Type
 
 Item = TypeVar("Item")
 
@@ -198,17 +198,13 @@ def _tensor(function: Func, type_: Type) -> TensorType:
         type_ = TensorType(type_.shape, type_.dtype)
     elif isinstance(type_, ScalarType):
         type_ = TensorType((), type_)
-    if isinstance(type_, TensorType) and _is_held(type_.dtype):
+    if isinstance(type_, TensorType) and isinstance(type_.dtype, ScalarType) and type_.dtype.has_numpy:
         return type_
-    raise DlirError(f"'@{function.symbol}' takes or gives a {type_}, which no caller can hold", function.location)
-
-
-def _is_held(dtype: Type) -> bool:
-    """Whether there are NumPy arrays of this element type."""
-    try:
-        return isinstance(dtype, ScalarType) and dtype.numpy is not None
-    except TypeError:
-        return False
+    hint = None
+    if isinstance(type_, OpaqueType):
+        hint = "a graph that was saved without shapes runs from Python; Function.export writes one that commands run"
+    message = f"'@{function.symbol}' takes or gives a {type_}, which no caller can hold"
+    raise DlirError(message, function.location, hint=hint)
 
 
 def _name(function: Func, index: int, role: Mapping[str, Attribute]) -> str:
@@ -250,6 +246,7 @@ def check_buffers(function: Func, backend: str) -> None:
     """DlirError unless all arguments of a lowered function are buffers of static shape."""
     for arg in function.body.args:
         if isinstance(arg.type, MemRefType) and arg.type.is_static:
+            _tensor(function, arg.type)
             continue
         hint = "lower it first, with -O2 or the pass bufferize"
         if isinstance(arg.type, ScalarType):

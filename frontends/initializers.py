@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from dlir.frontends.symbolic.arguments import element_type
 from dlir.frontends.symbolic.node import Node, nd, random
 from dlir.ir.errors import DlirError
-from dlir.ir.types import F32, ScalarType, dtype_from_numpy
+from dlir.ir.types import F32, ScalarType
 
 Fan = Literal["fan_in", "fan_out", "fan_avg"]
 Distribution = Literal["uniform", "normal", "truncated_normal"]
@@ -27,19 +28,19 @@ Distribution = Literal["uniform", "normal", "truncated_normal"]
 _TRUNCATED = 0.87962566103423978
 
 
-def uniform(key: Node | int, shape: Sequence[int], scale: float = 1e-2, dtype: Any = F32) -> Node:
+def uniform(key: Node | int, shape: int | Sequence[int], scale: float = 1e-2, dtype: Any = F32) -> Node:
     """Numbers from 0 to `scale`, all equally likely."""
     return _drawn("uniform", key, shape, dtype) * _number(scale, dtype)
 
 
-def normal(key: Node | int, shape: Sequence[int], stddev: float = 1e-2, dtype: Any = F32) -> Node:
+def normal(key: Node | int, shape: int | Sequence[int], stddev: float = 1e-2, dtype: Any = F32) -> Node:
     """Numbers of the normal distribution with mean 0 and this standard deviation."""
     return _drawn("normal", key, shape, dtype) * _number(stddev, dtype)
 
 
 def truncated_normal(
     key: Node | int,
-    shape: Sequence[int],
+    shape: int | Sequence[int],
     stddev: float = 1e-2,
     dtype: Any = F32,
     lower: float = -2.0,
@@ -51,7 +52,7 @@ def truncated_normal(
 
 def variance_scaling(
     key: Node | int,
-    shape: Sequence[int],
+    shape: int | Sequence[int],
     scale: float,
     mode: Fan,
     distribution: Distribution,
@@ -77,8 +78,9 @@ def variance_scaling(
     raise DlirError(f"'distribution' must be uniform, normal or truncated_normal, got {distribution!r}")
 
 
-def fans(shape: Sequence[int], in_axis: int = -2, out_axis: int = -1) -> tuple[int, int]:
+def fans(shape: int | Sequence[int], in_axis: int = -2, out_axis: int = -1) -> tuple[int, int]:
     """How many numbers go into each output of a layer with weights of this shape, and come from each input."""
+    shape = (shape,) if isinstance(shape, int) else shape
     rank = len(shape)
     if not all(-rank <= axis < rank for axis in (in_axis, out_axis)) or in_axis % rank == out_axis % rank:
         hint = "give 'in_axis' and 'out_axis'" if rank > 1 else "a bias starts with zeros or 'normal'"
@@ -89,7 +91,7 @@ def fans(shape: Sequence[int], in_axis: int = -2, out_axis: int = -1) -> tuple[i
 
 def _scaled(name: str, doc: str, scale: float, mode: Fan, distribution: Distribution) -> Callable[..., Node]:
     def initializer(
-        key: Node | int, shape: Sequence[int], dtype: Any = F32, in_axis: int = -2, out_axis: int = -1
+        key: Node | int, shape: int | Sequence[int], dtype: Any = F32, in_axis: int = -2, out_axis: int = -1
     ) -> Node:
         return variance_scaling(key, shape, scale, mode, distribution, dtype, in_axis, out_axis)
 
@@ -106,25 +108,26 @@ lecun_uniform = _scaled("lecun_uniform", "Variance 1 / fan_in, uniform.", 1.0, "
 lecun_normal = _scaled("lecun_normal", "Variance 1 / fan_in.", 1.0, "fan_in", "truncated_normal")
 
 
-def zeros(shape: Sequence[int], dtype: Any = F32) -> Node:
+def zeros(shape: int | Sequence[int], dtype: Any = F32) -> Node:
     """Zeros, for a bias."""
-    return nd.broadcast_to(_number(0, dtype), shape=tuple(shape))
+    return nd.broadcast_to(_number(0, dtype), shape=shape)
 
 
-def ones(shape: Sequence[int], dtype: Any = F32) -> Node:
+def ones(shape: int | Sequence[int], dtype: Any = F32) -> Node:
     """Ones, for the scale of a norm."""
-    return nd.broadcast_to(_number(1, dtype), shape=tuple(shape))
+    return nd.broadcast_to(_number(1, dtype), shape=shape)
 
 
-def _drawn(op: str, key: Node | int, shape: Sequence[int], dtype: Any, **bounds: float) -> Node:
+def _drawn(op: str, key: Node | int, shape: int | Sequence[int], dtype: Any, **bounds: float) -> Node:
     if isinstance(key, int):
         key = random.key(seed=key)
-    found: Node = getattr(random, op)(key, shape=tuple(shape), dtype=_scalar_type(dtype), **bounds)
+    found: Node = getattr(random, op)(key, shape=shape, dtype=_scalar_type(dtype), **bounds)
     return found
 
 
 def _scalar_type(dtype: Any) -> ScalarType:
-    return dtype if isinstance(dtype, ScalarType) else dtype_from_numpy(dtype)
+    found: ScalarType = element_type(dtype)
+    return found
 
 
 def _as_float(value: Any, dtype: Any) -> Any:

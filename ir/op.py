@@ -134,9 +134,12 @@ class Op(Operation, metaclass=_Compact):
 
     @classmethod
     def schema(cls) -> Schema:
-        """The schema, made on first use."""
+        """The schema, made on first use; DlirError if the signature of `infer` is none."""
         if cls._schema is None:
-            cls._schema = schema_of(cls.infer)
+            try:
+                cls._schema = schema_of(cls.infer)
+            except (AttributeError, NameError, TypeError, ValueError) as error:
+                raise DlirError(f"class {cls.__qualname__} of '{cls.op_name}' has no schema: {error}") from error
         return cls._schema
 
     @property

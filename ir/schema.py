@@ -231,12 +231,17 @@ def _union(hint: Any) -> tuple[Any, ...]:
 def _attribute_spec(name: str, hint: Any, default: Any) -> AttributeSpec:
     required = default is inspect.Parameter.empty
     default = None if required else default
-    (hint,) = [part for part in _union(hint) if part is not type(None)]
+    kinds = [part for part in _union(hint) if part is not type(None)]
+    if len(kinds) != 1:
+        raise TypeError(f"keyword '{name}' of infer has several types")
+    (hint,) = kinds
     choices: tuple[Any, ...] = ()
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
         hint = type(choices[0])
     hint = typing.get_origin(hint) or hint
+    if hint not in _CODECS:
+        raise TypeError(f"no attribute holds the keyword '{name}' of infer, which is annotated {getattr(hint, '__name__', hint)}")
     kind, encode, coerce = _CODECS[hint]
     return AttributeSpec(name, kind, encode, coerce, required, default, choices)
 

@@ -70,7 +70,8 @@ def spell_elements(array: np.ndarray, type: Any) -> str:
     """What stands between the angle brackets of ``dense<...>``."""
     if array.size == 0:
         return ""
-    if array.size > HEX_THRESHOLD:
+    # How wide an i1 is in hexadecimal depends on the version of MLIR: one bit up to LLVM 22, one byte later.
+    if array.size > HEX_THRESHOLD and type.dtype is not I1:
         return '"0x' + np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes().hex().upper() + '"'
     spell = element_speller(type.dtype)
     parts = [spell(item) for item in array.reshape(-1)]

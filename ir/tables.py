@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from dlir.ir.errors import DlirError, did_you_mean
+from dlir.ir.errors import DlirError, Note, did_you_mean
+from dlir.ir.location import FileLoc
 
 #: The plugin whose lines and modules are being read.
 _plugin: ContextVar[str | None] = ContextVar("dlir_plugin", default=None)
@@ -106,7 +107,23 @@ def plugin_code(plugin: str) -> Iterator[None]:
                 raise
         else:
             reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-        raise DlirError(f"plugin '{plugin}' cannot be loaded: {reason}") from error
+        place = _raised_at(error)
+        notes = [Note("it was raised here", place)] if place is not None else []
+        raise DlirError(f"plugin '{plugin}' cannot be loaded: {reason}", notes=notes) from error
+
+
+def _raised_at(error: BaseException) -> FileLoc | None:
+    """The last line of code, not counting dlir's and Python's import, that was running when `error` was raised."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return FileLoc(error.filename, error.lineno, error.offset or 1)
+    package = __name__.partition(".")[0] + "."
+    found, trace = None, error.__traceback__
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__") or ""
+        if not name.startswith((package, "importlib")):
+            found = FileLoc(trace.tb_frame.f_code.co_filename, trace.tb_lineno, 1)
+        trace = trace.tb_next
+    return found
 
 
 @contextmanager

@@ -85,6 +85,11 @@ class ScalarType(Type):
         return dtype
 
     @property
+    def has_numpy(self) -> bool:
+        """Whether there are NumPy arrays with elements of this type."""
+        return str(self) in _numpy_dtypes()
+
+    @property
     def bytes(self) -> int:
         """Bytes of one element in memory (a bool takes one)."""
         return self.numpy.itemsize

@@ -12,7 +12,7 @@ from typing import Any
 
 from dlir.ir.attributes import SymbolRefAttr
 from dlir.ir.collection import collection_paused
-from dlir.ir.core import Block, BlockArgument, Operation, Region, Value
+from dlir.ir.core import Block, BlockArgument, Operation, Region, UnregisteredOp, Value
 from dlir.ir.dominance import DominatorTree, dominator_tree
 from dlir.ir.errors import Diagnostic, DlirError, InferError, Note, did_you_mean
 from dlir.ir.op import Op
@@ -211,11 +211,15 @@ class _Symbols:
         return len(op.regions) == 1 and len(op.regions[0].blocks) == 1 and bool(self._table(op))
 
     def _find(self, op: Operation, path: tuple[str, ...]) -> Operation | None:
+        """What a path of symbols names; the first op on it that is of another dialect and hides what is in it."""
         table = self._nearest(op)
         while table is not None:
             found: Operation | None = table
             for name in path:
-                found = self._table(found).get(name) if found is not None and found.regions else None
+                if found is None or not (found.regions and found.regions[0].blocks):
+                    found = found if isinstance(found, UnregisteredOp) else None
+                    break
+                found = self._table(found).get(name)
             if found is not None:
                 return found
             table = self._nearest(table)

@@ -25,7 +25,7 @@ from dlir.ir.builder import insert
 from dlir.ir.core import BlockArgument, Operation, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func, Return
-from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.dialects.kernel import INPLACE, KernelRegion
 from dlir.ir.dialects.state import Variable
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import arith, func, memref
@@ -283,7 +283,7 @@ class _Patterns:
         if pairs:
             # (operand, destination) by position: they are the same memory.
             flat = [n for number, result in pairs for n in (number, len(operands) + result)]
-            attributes["dlir.inplace"] = DenseArrayAttr(flat)
+            attributes[INPLACE] = DenseArrayAttr(flat)
             self.stats["inplace"] += len(pairs)
         regions = rewriter.take_regions(op)
         insert(KernelRegion(op.name, [*operands, *views], (), attributes, regions, location=op.location))

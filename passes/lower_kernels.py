@@ -12,7 +12,7 @@ from dlir.ir.builder import at_end, insert
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
-from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.dialects.kernel import INPLACE, KernelRegion
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import func, memref
 from dlir.ir.traversal import clone, structurally_equal
@@ -117,7 +117,7 @@ class _Lowering:
             plan = plan_kernel(values, lambda op: True)
         except Unfit as reason:
             raise DlirError(f"this region cannot be one kernel: {reason}", region.location) from None
-        pairs = region.attributes["dlir.inplace"].value if "dlir.inplace" in region.attributes else ()
+        pairs = region.attributes[INPLACE].value if INPLACE in region.attributes else ()
         inplace = {body.args[operand]: args[target] for operand, target in zip(pairs[::2], pairs[1::2])}
         kernel = Kernel(plan, values, list(args[len(region.ins) :]), emitter, region["tile"] or (), inplace)
         try:

@@ -103,8 +103,16 @@ def find_pass(name: str) -> type[Pass]:
     found = PASSES.load(name)
     for item in (found, *vars(found).values()):
         if isinstance(item, type) and issubclass(item, Pass) and item.name == name:
+            if not dataclasses.is_dataclass(item):
+                raise DlirError(f"pass '{name}' of {PASSES.source(name)} is no dataclass", hint="write @dataclass above it")
             return item
     raise DlirError(f"{PASSES.source(name)} does not define pass '{name}'")
+
+
+def with_plugin(text: str) -> str:
+    """A pass as it stands in a pipeline, in quotes, with the plugin that it comes from if there is one."""
+    plugin = PASSES.plugins.get(text.partition("{")[0])
+    return f"'{text}'" + (f" of plugin '{plugin}'" if plugin is not None else "")
 
 
 # ---------------------------------------------------------------- running
@@ -147,6 +155,8 @@ class PassManager:
     before_nested: Callable[[Pass, Any], None] | None = None
     after_nested: Callable[[Pass, Any], None] | None = None
     timings: list[Timing] = field(default_factory=list)
+    #: Seconds that verifying took.
+    verifying: float = 0.0
 
     @classmethod
     def from_text(cls, text: str, **options: Any) -> PassManager:
@@ -178,10 +188,15 @@ class PassManager:
         timing.ops_after = _count_ops(module)
         if self.after is not None:
             self.after(item, module)
-        if self.verify_each:
-            problems = verify(module)
-            if problems:
-                raise BrokenModule(item, problems)
+        self._verify(item, module)
+
+    def _verify(self, item: Pass, root: Operation) -> None:
+        """Raise BrokenModule if `item` left an invalid module or function."""
+        start = time.perf_counter()
+        problems = verify(root) if self.verify_each else ()
+        self.verifying += time.perf_counter() - start
+        if problems:
+            raise BrokenModule(item, problems)
 
     def _run_nested(self, nested: Nested, module: Module) -> None:
         timings = [Timing(str(item), 0.0, 0, 0, depth=1) for item in nested.passes]
@@ -202,17 +217,14 @@ class PassManager:
             item.run(function)
         except Exception as error:
             if not isinstance(error, DlirError):
-                error.add_note(f"in pass '{item.name}' on '@{function['sym_name']}'")
+                error.add_note(f"in pass {with_plugin(item.name)} on '@{function['sym_name']}'")
             raise
         timing.seconds += time.perf_counter() - start
         item.stats.update(counted)
         timing.ops_after += _count_ops(function)
         if self.after_nested is not None:
             self.after_nested(item, function)
-        if self.verify_each:
-            problems = verify(function)
-            if problems:
-                raise BrokenModule(item, problems)
+        self._verify(item, function)
 
     def __str__(self) -> str:
         return ",".join(map(str, self.passes))

@@ -177,11 +177,13 @@ def _value(what: str, item: Any, hint: Any, text: str | None) -> Any:
                 f"{what} must be one of {', '.join(choices)}; got '{text}'", hint=did_you_mean(text, choices)
             )
         return text
+    if hint not in (int, float):
+        raise DlirError(f"{what} cannot be given in a text: it is declared as {getattr(hint, '__name__', hint)}")
     text = text if len(text) <= 60 else f"{text[:57]}..."
     try:
         value = hint(text)
     except ValueError:
-        words = {int: "a whole number", float: "a number"}.get(hint, f"of type {hint.__name__}")
+        words = "a whole number" if hint is int else "a number"
         raise DlirError(f"{what} must be {words}, got '{text}'") from None
     least, most = item.metadata.get("least"), item.metadata.get("most")
     if least is not None and value < least:

@@ -8,6 +8,8 @@ from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.kernel import KernelRegion
 from dlir.ir.errors import DlirError
 from dlir.passes.kernels.choose import choose_schedule
+from dlir.passes.kernels.plan import Unfit
+from dlir.passes.kernels.schedules import check_target
 from dlir.passes.manager import Pass, option
 from dlir.passes.targets import cpu
 
@@ -23,7 +25,15 @@ class Schedule(Pass, name="schedule"):
         if self.vector_bytes not in (0, *cpu.TILE_VECTORS):
             raise DlirError(f"option 'vector-bytes' must be 0, 16, 32 or 64, got {self.vector_bytes}")
         for op in module.walk():
-            if isinstance(op, KernelRegion) and op["schedule"] is None:
+            if not isinstance(op, KernelRegion):
+                continue
+            if op["schedule"] is not None:
+                try:
+                    check_target(op["schedule"], self.target)
+                except Unfit as reason:
+                    hint = "a kernel without a schedule gets one that fits"
+                    raise DlirError(f"this region cannot have its schedule: {reason}", op.location, hint=hint) from None
+            else:
                 if op["tile"] is not None:
                     hint = "a tile is for one schedule; without both, they are chosen"
                     raise DlirError("this region has a tile, but no schedule that it is for", op.location, hint=hint)

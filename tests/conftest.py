@@ -39,8 +39,9 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(scope="session", autouse=True)
 def _plans_are_checked() -> Iterator[None]:
-    """Whatever a test compiles: its memory plan is held against the definition."""
+    """Whatever a test compiles: its buffers and its memory plan are held against the definition."""
+    from support.buffer_checker import all_buffers_checked
     from support.plan_checker import every_plan_checked
 
-    with every_plan_checked():
+    with all_buffers_checked(), every_plan_checked():
         yield

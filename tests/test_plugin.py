@@ -266,6 +266,52 @@ def test_a_plugin_that_cannot_be_loaded_is_named(dlir, tmp_path, case, command):
     assert len(done.stderr.strip().splitlines()) <= 2
 
 
+PASS = """
+from dataclasses import dataclass
+from dlir.passes.manager import PASSES, Pass
+
+{decorator}
+class Mine(Pass, name="mine"):
+    {options}
+
+    def run(self, module):
+        raise RuntimeError("oh no")
+
+PASSES["mine"] = __name__
+"""
+WRONG = {
+    "a pass without options": (
+        PASS.format(decorator="", options="pass"), ["-p", "mine"], 1, "pass 'mine' of plugin '{plugin}'", "write @dataclass"
+    ),
+    "an option of no type that text has": (
+        PASS.format(decorator="@dataclass", options="sizes: list = None"),
+        ["-p", "mine{sizes=3}"], 1, "option 'sizes' of pass 'mine' cannot be given in a text", "declared as list",
+    ),
+    "a pass that fails": (
+        PASS.format(decorator="@dataclass", options="pass"),
+        ["-p", "mine"], 3, "internal error in pass 'mine' of plugin '{plugin}': RuntimeError: oh no", "a bug in the plugin",
+    ),
+    "an op without a schema": (
+        "from dlir.ir.op import Op\nfrom dlir.ir.registry import DIALECTS\nDIALECTS['mine'] = __name__\n"
+        "class Mine(Op, name='mine.op'):\n    @staticmethod\n    def infer(*, phase: complex = 1j) -> None: ...\n",
+        ["--list-dialects"], 1, "class Mine of 'mine.op' has no schema", "'phase' of infer, which is annotated complex",
+    ),
+    "a line of its own": ("import math\n\nmath.sqrt(-1)\n", [], 1, "ValueError: math domain error", "{plugin}:3:1: note:"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_with_a_plugin_is_told_to_its_author(dlir, tmp_path, case):
+    code, words, exit_code, *messages = WRONG[case]
+    path = tmp_path / "wrong.py"
+    path.write_text(code)
+    reproducer = ["--reproducer", tmp_path / "left.dlir"]
+    done = dlir(tmp_path, OPT, "examples/digits.dlir", "--load-plugin", path, *reproducer, *words, code=exit_code)
+    for message in messages:
+        assert message.replace("{plugin}", str(path)) in done.stderr
+    assert (tmp_path / "left.dlir").exists() == (exit_code == 3)
+
+
 # ---------------------------------------------------------------- tables and entry points
 
 

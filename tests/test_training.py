@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -58,6 +59,53 @@ def test_the_loss_is_drawn(script, tmp_path):
     curves = [item for item in root if item.tag.endswith("polyline")]
     assert len(curves) == 2 and all(len(item.get("points").split()) == 3 for item in curves)
     assert "a title" in "".join(root.itertext())
+
+
+def test_a_loss_that_is_no_number_is_left_out_of_the_drawing(script, tmp_path):
+    path = tmp_path / "loss.svg"
+    script("report").write_loss_plot(path, [3.0, math.nan, 1.5, math.inf], "a title")
+    assert "nan" not in path.read_text() and "inf" not in path.read_text()
+    for losses, place, message in [
+        ([math.nan], path, "nothing to draw"),
+        ([1.0], tmp_path / "no" / "f.svg", "cannot write"),
+    ]:
+        with pytest.raises(SystemExit, match=message):
+            script("report").write_loss_plot(place, losses, "a title")
+
+
+@pytest.mark.parametrize("steps", [3, 10, 64])
+def test_without_rich_or_a_terminal_some_lines_tell_how_it_goes(script, steps, monkeypatch, capsys):
+    for missing in (False, True):
+        if missing:
+            monkeypatch.setitem(sys.modules, "rich.progress", None)
+        with script("report").progress(steps, "name") as bar:
+            for step in range(steps):
+                bar(1.0 / (step + 1))
+        told = capsys.readouterr().err.splitlines()
+        assert len(told) == min(steps, 10)
+        assert told[-1] == f"name  {steps} of {steps} steps  loss {1 / steps:.4f}"
+
+
+def test_what_a_script_needs_and_cannot_have_is_said(script, monkeypatch, tmp_path):
+    lenet = script("lenet")
+    with pytest.raises(SystemExit, match="cannot read .*t10k-images"):
+        lenet.load(tmp_path)
+    (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(b"no gzip at all")
+    with pytest.raises(SystemExit, match="cannot read .*t10k-images"):
+        lenet.load(tmp_path)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    for load in (script("digits").load, lambda: lenet.load(None)):
+        with pytest.raises(SystemExit, match="pip install scikit-learn"):
+            load()
+
+
+@pytest.mark.parametrize("name, option", [("digits", "--epochs"), ("lenet", "--epochs"), ("gpt", "--steps")])
+def test_counts_are_checked(script, name, option, monkeypatch, capsys):
+    for wrong in ("0", "-3", "x"):
+        monkeypatch.setattr(sys, "argv", [name, f"{option}={wrong}"])
+        with pytest.raises(SystemExit):
+            script(name).main()
+        assert f"a number from 1 on is needed, not '{wrong}'" in capsys.readouterr().err
 
 
 TEXT = "To be, or not to be, that is the question: whether 'tis nobler in the mind to suffer. " * 20

@@ -123,7 +123,10 @@ def _function_head(spot: Spot) -> Advice | None:
     if "__ANON_1" in expected and (_TYPE.match(word) or word in (":", "=")):
         return f"unexpected '{word}', expected '->'", "result types follow an arrow: -> tensor<4xf32>"
     if word == "->" and "RPAR" in expected:
-        return "unexpected '->', expected ')'", "the arguments stand in parentheses: (%x: tensor<4xf32>) -> tensor<4xf32>"
+        return (
+            "unexpected '->', expected ')'",
+            "the arguments stand in parentheses: (%x: tensor<4xf32>) -> tensor<4xf32>",
+        )
     if word == "," and re.search(r"->[^()]*$", before):
         return "unexpected ','", "several result types stand in parentheses: -> (tensor<4xf32>, tensor<4xf32>)"
     if word == "=" and re.search(r"\{\s*[\w.]+\s*$", before):
@@ -153,7 +156,10 @@ def _missing_type(spot: Spot) -> Advice | None:
             "data states its type: dense<[1.0, 2.0]> : tensor<2xf32>",
         )
     if re.search(r"^\s*\^[\w$.-]+\s*(?:\(.*\))?\s*$", before, re.ASCII):
-        return f"unexpected {what}, expected ':' after the label", "a label is written ^bb0: or ^bb0(%x: tensor<4xf32>):"
+        return (
+            f"unexpected {what}, expected ':' after the label",
+            "a label is written ^bb0: or ^bb0(%x: tensor<4xf32>):",
+        )
     if expected == {"COLON"} and re.search(r"[(,]\s*%[\w$.-]+\s*$", before) and not re.search(r'"\(', before):
         return f"unexpected {what}, expected ':' and the argument's type", "write it as in %x: tensor<4xf32>"
     return f"unexpected {what}, expected ': (operand types) -> result types'", None
@@ -220,7 +226,10 @@ def _value_for_op(word: str, before: str, after: str, op: re.Match[str] | None) 
     if sign is not None:
         return f"expected '=' after '{word}', not '{sign[1]}'", None
     if re.match(r"\s*:\s*(?:tensor\b|memref\b|vector\b|[su]?i\d|b?f\d|index\b|!)[^=%]*=", after):
-        return f"expected '=' after '{word}'", f"types stand at the end of an operation: {word} = nd.add %a, %b : tensor<4xf32>"
+        return (
+            f"expected '=' after '{word}'",
+            f"types stand at the end of an operation: {word} = nd.add %a, %b : tensor<4xf32>",
+        )
     if re.match(r"\s+%[\w$.-]+[^=\n]*=", after):
         return f"expected ',' or '=' after '{word}'", "the names of several results are separated by ','"
     return f"'{word}' is not an operation", "a result is written '%x =', several are '%x, %y =' or '%r:2 ='"

@@ -38,9 +38,11 @@ def split_attributes(op: Operation) -> tuple[dict[str, Attribute], dict[str, Att
         items = sorted(op.attributes.items())
         if not own:
             return {}, dict(items)
-        return {name: item for name, item in items if name in own}, {n: item for n, item in items if n not in own}
-    inherent = {name: op.attributes[name] for name in op.schema().attributes if name in op.attributes}
-    if SEGMENTS in op.attributes:
+        inherent = {name[2:-2] if name.startswith("<{") else name: item for name, item in items if name in own}
+        return dict(sorted(inherent.items())), {name: item for name, item in items if name not in own}
+    schema = op.schema()
+    inherent = {name: op.attributes[name] for name in schema.attributes if name in op.attributes}
+    if SEGMENTS in op.attributes and schema.needs_segments:
         inherent[SEGMENTS] = op.attributes[SEGMENTS]
     return inherent, {name: op.attributes[name] for name in sorted(op.attributes) if name not in inherent}
 

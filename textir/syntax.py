@@ -203,7 +203,9 @@ class _Recovery:
         is_other = opened is not None and word in ("}", ")", "]", ">") and word != BRACKETS[opened[0]][1]
         wanted_end = BRACKETS[opened[0]][1] if opened and is_other else None
         message, hint = describe(spot, wanted_end, nothing_open=opened is None)
-        if opened is not None and self._is_worth_a_note(opened, is_other and message.endswith(f"expected '{wanted_end}'")):
+        if opened is not None and self._is_worth_a_note(
+            opened, is_other and message.endswith(f"expected '{wanted_end}'")
+        ):
             place = self.source.location(opened[1])
             notes.append(Note(f"the '{BRACKETS[opened[0]][0]}' that is open stands here", place))
         return Diagnostic(message, self.source.location(start, end), notes=notes, hint=hint)
@@ -244,9 +246,10 @@ class _Recovery:
             opens = self._opens(failed, end)
             if opens and wanted == "RBRACE":
                 wanted = "RESULTS"
-            depth = self._depth(wanted, is_whole)
+            most = self._outside(failed)
+            depth = self._depth(wanted, is_whole, most)
             if depth:
-                self._go_on(depth, failed, end)
+                self._go_on(depth, failed, end, is_closed=most < len(self.stack))
                 return end
             if wanted != "RBRACE":
                 return -1
@@ -254,9 +257,19 @@ class _Recovery:
             found = _RESUME.search(self.text, end)
         return -1
 
-    def _depth(self, wanted: str, is_whole: bool) -> int:
-        """How much of the stack can stay if `wanted` comes next; all of it, with the op in hand, if that `is_whole`."""
-        for depth in range(len(self.stack), 0, -1):
+    def _outside(self, failed: int) -> int:
+        """How much of the stack can stay at most: not a region, the brace of which is missing in front of a parenthesis."""
+        opened = self._innermost_bracket()
+        is_end = self.text.startswith(")", failed) and self.text[self.read_until - 1 : self.read_until] != "}"
+        if opened is None or not opened[2] or not is_end:
+            return len(self.stack)
+        is_list = self.text[max(opened[1] - 200, 0) : opened[1]].rstrip().endswith(("(", ","))
+        return self.places.index(opened[1]) if is_list else len(self.stack)
+
+    def _depth(self, wanted: str, is_whole: bool, most: int) -> int:
+        """How much of the stack, `most` at most, can stay if `wanted` comes next; all of it, with the op in hand, if that
+        `is_whole`."""
+        for depth in range(most, 0, -1):
             row = self.driver.actions[self.stack[depth - 1]]
             is_between = row.get("RESULTS", -1) >= 0
             is_end = is_whole and depth == len(self.stack) and "RESULTS" in row
@@ -264,14 +277,14 @@ class _Recovery:
                 return depth
         return 0
 
-    def _go_on(self, depth: int, failed: int, end: int) -> None:
-        """Cut the stack to `depth`, and put what the text up to `end` opens in the place of the rest."""
+    def _go_on(self, depth: int, failed: int, end: int, is_closed: bool) -> None:
+        """Cut the stack to `depth`, and put what the text up to `end` opens in the place of the rest, unless it `is_closed`."""
         start = self.places[depth] if depth < len(self.stack) else failed
         start = failed if start < 0 else min(start, failed)
         del self.stack[depth:], self.places[depth:]
         regions = sum(state in self.regions for state in self.stack)
         heads = sum(state in self.heads for state in self.stack)
-        gap = Gap(depth, start, end, regions, heads, self._opens(start, end))
+        gap = Gap(depth, start, end, regions, heads, 0 if is_closed else self._opens(start, end))
         kept = list(self.stack)
         self.opened += gap.opens
         for terminal, _ in OPENING * gap.opens:

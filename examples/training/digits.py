@@ -11,11 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from report import progress, write_loss_plot
+from report import at_least_one, progress, sklearn_digits, write_loss_plot
 
 from dlir.frontends.initializers import he_normal
 from dlir.frontends.optimizers import AdamW
 from dlir.frontends.symbolic import Node, Parameter, Variable, compile, nd, nn
+from dlir.ir.errors import DlirError
 
 HELD_OUT = 448
 BATCH = 64
@@ -32,9 +33,7 @@ def classifier(x: Node, widths: tuple[int, ...] = (64, 128, 64, 10)) -> Node:
 
 def load() -> tuple[np.ndarray, np.ndarray]:
     """Images [n, 64] between 0 and 1, and their digits [n], in a random order that is always the same."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
+    images, labels = sklearn_digits()
     order = np.random.default_rng(7).permutation(len(images))
     return (images[order] / 16).astype(np.float32), labels[order].astype(np.int64)
 
@@ -64,7 +63,7 @@ def train(epochs: int) -> tuple[list[float], float, Node]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=at_least_one, default=40)
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the loss of each step")
     parser.add_argument("--save", type=Path, metavar="FILE.safetensors", help="write structure and weights")
     args = parser.parse_args()
@@ -72,10 +71,14 @@ def main() -> None:
     losses, accuracy, logits = train(args.epochs)
     print(f"{len(losses)} steps in {time.perf_counter() - start:.1f} s, loss {losses[0]:.3f} -> {losses[-1]:.4f}")
     print(f"accuracy on {HELD_OUT} held-out images: {accuracy:.2%}")
+    if args.save:
+        try:
+            logits.save(args.save)
+        except DlirError as error:
+            raise SystemExit(str(error)) from None
+        print(f"structure and weights are in {args.save}")
     if args.plot:
         write_loss_plot(args.plot, losses, "digits: cross-entropy of each step")
-    if args.save:
-        logits.save(args.save)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from report import progress, write_loss_plot
+from report import at_least_one, progress, write_loss_plot
 
 from dlir.frontends.optimizers import AdamW, by_global_norm, cosine
 from dlir.frontends.symbolic import Node, Parameter, Variable, compile, nd, nn
@@ -113,8 +113,8 @@ def read(path: Path | None) -> Text:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, nargs="?", help="a text in UTF-8")
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--steps", type=at_least_one, default=300)
+    parser.add_argument("--batch", type=at_least_one, default=16)
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the loss of each step")
     args = parser.parse_args()
     text = read(args.file)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import argparse
 import gzip
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
-from report import progress, write_loss_plot
+from report import at_least_one, progress, sklearn_digits, write_loss_plot
 
 from dlir.frontends.initializers import he_normal
 from dlir.frontends.optimizers import AdamW, cosine
@@ -47,6 +48,13 @@ def lenet(x: Node) -> Node:
 
 def read_idx(path: Path) -> np.ndarray:
     """An array of bytes in MNIST's format, whose header gives the rank and the extents as big-endian numbers."""
+    try:
+        return _read_idx(path)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SystemExit(f"cannot read {path}: {error}") from None
+
+
+def _read_idx(path: Path) -> np.ndarray:
     with gzip.open(path) as file:
         header = file.read(4)
         if len(header) != 4 or header[:3] != b"\0\0\x08":
@@ -68,9 +76,7 @@ def load(mnist: Path | None) -> tuple[np.ndarray, np.ndarray, int]:
         labels = read_idx(mnist / "t10k-labels-idx1-ubyte.gz")
         scale, held_out = 255, 2000
     else:
-        from sklearn.datasets import load_digits
-
-        small, labels = load_digits(return_X_y=True)
+        small, labels = sklearn_digits()
         # Each pixel becomes 3 x 3 of them, with a margin of 2: 8 x 8 -> 28 x 28.
         large = np.repeat(np.repeat(small.reshape(-1, 8, 8), 3, axis=1), 3, axis=2)
         images, scale, held_out = np.pad(large, ((0, 0), (2, 2), (2, 2))), 16, 448
@@ -106,7 +112,7 @@ def main() -> None:
     parser.add_argument(
         "--mnist", type=Path, metavar="FOLDER", help="where t10k-images-idx3-ubyte.gz and its labels are"
     )
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=at_least_one, default=10)
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the loss of each step")
     args = parser.parse_args()
     images, labels, held_out = load(args.mnist)

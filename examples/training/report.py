@@ -1,14 +1,20 @@
-"""What the training scripts show: a bar that moves, a line per epoch, and the curve of the loss as a drawing."""
+"""What the training scripts share: a bar that moves, the curve of the loss as a drawing, and scikit-learn's digits."""
 
 from __future__ import annotations
 
+import argparse
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 WIDTH, HEIGHT, MARGIN = 640, 320, 48
+#: Lines that tell of a training where no bar can be shown.
+LINES = 10
 
 
 class Bar(Protocol):
@@ -19,15 +25,15 @@ class Bar(Protocol):
 
 @contextmanager
 def progress(steps: int, title: str) -> Iterator[Bar]:
-    """A progress bar where somebody watches and rich is installed; else nothing is shown."""
-    if not sys.stderr.isatty():
-        yield lambda loss: None
-        return
+    """A progress bar where somebody watches and rich is installed; else ten lines, one after each tenth of the steps."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
-        yield lambda loss: None
+        yield lines(steps, title)
+        return
+    if not sys.stderr.isatty():
+        yield lines(steps, title)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("loss {task.fields[loss]:.4f}"), console=Console(stderr=True)) as bars:
@@ -35,10 +41,43 @@ def progress(steps: int, title: str) -> Iterator[Bar]:
         yield lambda loss: bars.update(task, advance=1, loss=loss)
 
 
+def lines(steps: int, title: str) -> Bar:
+    """Writes a line after each tenth of the steps."""
+    width = len(str(steps))
+    done = 0
+
+    def bar(loss: float) -> None:
+        nonlocal done
+        done += 1
+        if done * LINES // steps > (done - 1) * LINES // steps:
+            print(f"{title}  {done:{width}} of {steps} steps  loss {loss:.4f}", file=sys.stderr, flush=True)
+
+    return bar
+
+
+def at_least_one(text: str) -> int:
+    """A count on the command line."""
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"a number from 1 on is needed, not {text!r}")
+    return number
+
+
+def sklearn_digits() -> tuple[np.ndarray, np.ndarray]:
+    """scikit-learn's 1,797 images [n, 64] of digits, with elements from 0 to 16, and which digits they are [n]."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise SystemExit("the digits come with scikit-learn: python -m pip install scikit-learn") from None
+    images, labels = load_digits(return_X_y=True)
+    return images, labels
+
+
 def write_loss_plot(path: Path, losses: Sequence[float], title: str) -> None:
     """Draw the loss of each step, and its running mean, as an SVG file."""
+    losses = [loss for loss in losses if math.isfinite(loss)]
     if not losses:
-        raise SystemExit("no step was made, so there is no loss to draw")
+        raise SystemExit("no loss is a finite number, so there is nothing to draw")
     smooth, mean = [], losses[0]
     for loss in losses:
         mean += 0.05 * (loss - mean)
@@ -69,4 +108,8 @@ def write_loss_plot(path: Path, losses: Sequence[float], title: str) -> None:
         label(MARGIN - 6, HEIGHT - MARGIN + 4, f"{bottom:.3g}", "end"),
         "</svg>",
     ]
-    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    try:
+        path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SystemExit(f"cannot write {path}: {error.strerror}") from None
+    print(f"the loss of each step is drawn in {path}")

@@ -111,7 +111,9 @@ class ArgumentParser(argparse.ArgumentParser):
     def _no_value(self, names: str) -> str:
         """What to say of a flag that stands alone and may not."""
         action = self._action(names)
-        wanted = f"one of {', '.join(map(str, action.choices))}" if action.choices else str(action.metavar or action.dest)
+        wanted = (
+            f"one of {', '.join(map(str, action.choices))}" if action.choices else str(action.metavar or action.dest)
+        )
         return f"{names} needs a value: {wanted.replace('%%', '%')}"
 
     def _action(self, names: str) -> argparse.Action:
@@ -177,8 +179,9 @@ def _internal_error(error: Exception, verbose: bool) -> int:
         traceback.print_exc()
     text = f"{type(error).__name__}: {error}".splitlines()[0]
     where = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+    guilty = "the plugin" if " of plugin '" in where else "dlir"
     advice = "" if verbose else "; run again with --verbose to see where, and please report it with your file"
-    print(f"internal error{where}: {text} (this is a bug in dlir{advice})", file=sys.stderr)
+    print(f"internal error{where}: {text} (this is a bug in {guilty}{advice})", file=sys.stderr)
     return INTERNAL
 
 

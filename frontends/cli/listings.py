@@ -8,12 +8,13 @@ import json
 import sys
 from typing import Any, cast
 
-from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
 from dlir.ir.schema import AttributeSpec
 from dlir.passes.manager import PASSES, find_pass
 from dlir.passes.pipelines import PIPELINES
+
+_LIMITS = ("least", "most", "choices")
 
 # ---------------------------------------------------------------- passes
 
@@ -30,7 +31,7 @@ def _pass_entry(name: str) -> dict[str, Any]:
     cls = find_pass(name)
     options = []
     for item in dataclasses.fields(cast(Any, cls)):
-        limits = {key: item.metadata[key] for key in ("least", "most", "choices") if item.metadata.get(key)}
+        limits = {key: value for key in _LIMITS if (value := item.metadata.get(key)) not in (None, ())}
         option = {"name": item.name.replace("_", "-"), "default": item.default, "help": item.metadata.get("help", "")}
         options.append({**option, **limits})
     return {"name": name, "doc": inspect.cleandoc(cls.__doc__ or ""), "options": options}
@@ -40,11 +41,18 @@ def _spell(default: Any) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
+def _limits(option: dict[str, Any]) -> str:
+    """What an option may be, in words, or nothing."""
+    words = [f"at {key} {option[key]}" for key in ("least", "most") if key in option]
+    words += [f"one of {', '.join(option['choices'])}"] if "choices" in option else []
+    return f" ({', '.join(words)})" if words else ""
+
+
 def _passes_text(entries: list[dict[str, Any]]) -> str:
     lines = []
     for entry in entries:
         lines.append(f"{entry['name']}: {first_sentence(entry['doc'])}")
-        lines += [f"    {o['name']}={_spell(o['default'])}  {o['help']}" for o in entry["options"]]
+        lines += [f"    {o['name']}={_spell(o['default'])}  {o['help']}{_limits(o)}" for o in entry["options"]]
     lines += [f"-{level} is {text}" for level, text in PIPELINES.items()]
     return "\n".join(lines) + "\n"
 
@@ -53,7 +61,7 @@ def _passes_page(entries: list[dict[str, Any]]) -> str:
     parts = ["# Passes\n", "In the order in which the default pipeline runs them.\n"]
     for entry in entries:
         lines = [f"## `{entry['name']}`\n", entry["doc"], ""]
-        lines += [f"- `{o['name']}` (default `{_spell(o['default'])}`): {o['help']}" for o in entry["options"]]
+        lines += [f"- `{o['name']}` (default `{_spell(o['default'])}`): {o['help']}{_limits(o)}" for o in entry["options"]]
         parts.append("\n".join(lines) + "\n")
     parts.append("# Pipelines\n")
     parts += [f"- `-{level}`: `{text}`" for level, text in PIPELINES.items()]
@@ -140,40 +148,3 @@ def first_sentence(docstring: str | None) -> str:
     """The first sentence of a docstring, on one line."""
     text = " ".join((docstring or "").split())
     return text.split(". ")[0].rstrip(".")
-
-
-# ---------------------------------------------------------------- examples
-
-
-def example(name: str) -> str:
-    """A module with a function that uses op `name` on operands that the op draws itself; DlirError if it cannot."""
-    import numpy as np
-
-    from dlir.ir.builder import at_end
-    from dlir.ir.dialects.builtin import Module
-    from dlir.ir.dialects.func import Func
-    from dlir.ir.ops import func
-    from dlir.ir.types import TensorType, dtype_from_numpy
-    from dlir.textir import to_text
-
-    cls: Any = find_op(name)
-    known = [op for dialect in ("nd", "nn") for op, found in dialect_ops(dialect).items() if hasattr(found, "sample")]
-    if cls is None or not hasattr(cls, "sample"):
-        raise DlirError(
-            f"there is no example of '{name}'", hint=did_you_mean(name, known) or "the ops of nd and nn have one"
-        )
-    for seed in range(100):  # until the sample has elements, and floats if there are any
-        arrays, attributes = cls.sample(np.random.default_rng(seed))
-        present = [np.asarray(a) for a in arrays if a is not None]
-        if all(a.size > 1 for a in present) and (present == [] or present[0].dtype == np.float32):
-            break
-    module = Module.empty()
-    types = [TensorType(a.shape, dtype_from_numpy(a.dtype)) for a in present]
-    function = Func.make("main", types, names=[f"x{i}" for i in range(len(types))])
-    module.body.append(function)
-    args = iter(function.body.args)
-    with at_end(function.body):
-        result = cls.build(*[None if a is None else next(args) for a in arrays], **attributes)
-        func.return_(*(result if isinstance(result, tuple) else (result,)))
-    function.update_type()
-    return f"// {signature(cls)}: {first_sentence(cls.__doc__)}\n" + to_text(module)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from dlir.frontends.cli import memory_map, rules, why
@@ -61,13 +62,17 @@ def build_parser() -> ArgumentParser:
 
     group = parser.add_argument_group("seeing what happens (on stderr)")
     add = group.add_argument
-    add("--print-ir", metavar="WHEN", help="print the module after passes: 'changed', 'all' or names of passes: 'fuse,cse'")
+    add(
+        "--print-ir",
+        metavar="WHEN",
+        help="print the module after passes: 'changed', 'all' or names of passes: 'fuse,cse'",
+    )
     add(
         "--diff",
         action="store_true",
         help="print what changed, not everything; after each pass, or where --print-ir says",
     )
-    add("--timing", action="store_true", help="print the time that each pass took")
+    add("--timing", action="store_true", help="print the time that reading, each pass, verifying and writing took")
     add("--stats", nargs="?", const="text", choices=["text", "json"], help="print what each pass counted")
     memory_map.add_options(group)
     add("--dump-pipeline", action="store_true", help="print the pipeline as it was understood")
@@ -123,12 +128,14 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
         return _run_on_text(args, sources)
     # The pipeline is checked before a large file is read.
     manager = _make_manager(args, args.passes, sources)
+    start = perf_counter()
     parsed = read_module(args.file, args.weights, sources)
+    read = perf_counter() - start
     if args.why_not_fused:
         manager.run(parsed.module)
         write_text(why.answer(parsed.module, args.why_not_fused), args.output)
         return OK
-    text = _process(args, manager, parsed, sources)
+    text = _process(args, manager, parsed, sources, read)
     if args.output is not None and args.output.endswith(".safetensors"):
         _write_checkpoint(args, parsed)
         return OK
@@ -157,7 +164,11 @@ def _listing(args: argparse.Namespace) -> str | None:
 
     if args.list_passes:
         return listings.passes(args.list_passes)
-    return listings.dialects(args.list_dialects) if args.list_dialects else listings.example(args.example)
+    if args.list_dialects:
+        return listings.dialects(args.list_dialects)
+    from dlir.frontends.cli.examples import example
+
+    return example(args.example)
 
 
 def _make_manager(args: argparse.Namespace, pipeline: str, sources: dict[str, str]) -> PassManager:
@@ -179,34 +190,43 @@ def _make_manager(args: argparse.Namespace, pipeline: str, sources: dict[str, st
     return manager
 
 
-def _process(args: argparse.Namespace, manager: PassManager, parsed: ParsedModule, sources: dict[str, str]) -> str:
-    """Run the passes and return the text to write; on an internal error, leave a reproducer first."""
+def _process(
+    args: argparse.Namespace, manager: PassManager, parsed: ParsedModule, sources: dict[str, str], read: float
+) -> str:
+    """Run the passes and return the text to write; on an internal error, leave a reproducer first.
+
+    `read` is how many seconds it took to read the module.
+    """
     from dlir.frontends.cli.watch import print_stats, print_timing
     from dlir.ir.errors import DlirError
-    from dlir.passes.manager import BrokenModule
+    from dlir.passes.manager import BrokenModule, with_plugin
 
+    written = None
     try:
         try:
             manager.run(parsed.module)
         except Exception as error:
             if not isinstance(error, DlirError | BrokenModule) and manager.timings and not hasattr(error, "__notes__"):
-                error.add_note(f"in pass '{manager.timings[-1].name}'")
+                error.add_note(f"in pass {with_plugin(manager.timings[-1].name)}")
             raise
-        finally:
-            if args.timing:
-                print_timing(manager)
-            if args.stats:
-                print_stats(manager, args.stats)
         if args.verify_roundtrip:
             _check_round_trip(parsed.module)
         if args.memory_map:
             memory_map.write_memory_map(args.memory_map, parsed.module, args.entry)
-        return _emit(args, parsed.module, parsed.blobs)
+        start = perf_counter()
+        text = _emit(args, parsed.module, parsed.blobs)
+        written = perf_counter() - start
+        return text
     except DlirError:
         raise
     except Exception as error:
         _leave_reproducer(args, manager, sources, error)
         raise
+    finally:
+        if args.timing:
+            print_timing(manager, read, written)
+        if args.stats:
+            print_stats(manager, args.stats)
 
 
 def _leave_reproducer(
@@ -219,7 +239,8 @@ def _leave_reproducer(
     flags = [f"--load-plugin={plugin}" for plugin in args.load_plugin] + [
         f"--patterns={file}" for file in args.patterns
     ]
-    flags += [f"--emit={args.emit}"] if args.emit != "dlir" else []
+    flags += [f"--emit={args.emit}", f"--entry={args.entry}"] if args.emit != "dlir" else []
+    flags += [f"--weights={args.weights}"] if args.weights is not None else []
     flags += ["--verify-roundtrip"] if args.verify_roundtrip else []
     path = args.reproducer or DEFAULT
     # A file of another format has no text: it is read again, since the passes have changed the module.
@@ -262,9 +283,10 @@ def _run_part(
     part_sources = {name: part}
     manager = _make_manager(args, pipeline, sources)
     try:
+        start = perf_counter()
         parsed = parse_text(part, name, None if name == "<stdin>" else Path(name), weights=args.weights)
         verified(parsed.module)
-        outputs.append(_process(args, manager, parsed, part_sources))
+        outputs.append(_process(args, manager, parsed, part_sources, perf_counter() - start))
     except DlirError as error:
         diagnostics = error.diagnostics
     if args.verify_diagnostics:

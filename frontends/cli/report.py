@@ -107,7 +107,9 @@ class Report:
 
         if len(outputs) > 1 or len(specs) > len(outputs[0]):
             given, there = count(len(specs), "time"), count(len(outputs[0]), "result")
-            raise DlirError(f"--expect is given {given}, and there {'is' if there[:2] == '1 ' else 'are'} {there} of one batch")
+            raise DlirError(
+                f"--expect is given {given}, and there {'is' if there[:2] == '1 ' else 'are'} {there} of one batch"
+            )
         wanted = []
         for position, (spec, array) in enumerate(zip(specs, outputs[0], strict=False)):
             type = TensorType(array.shape, dtype_from_numpy(array.dtype))

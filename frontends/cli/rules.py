@@ -64,7 +64,7 @@ def check(paths: Iterable[str], sources: dict[str, str]) -> int:
     problems = []
     for path in paths:
         report = check_patterns(path, sources=sources)
-        print(report)
+        print(report if report.verdicts else f"{path}: no rules")
         problems += report.problems
     sys.stdout.flush()
     if problems:

@@ -47,7 +47,9 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("-O", dest="level", choices=["0", "1", "2", "3"], default="2", help="optimisation level")
     parser.add_argument("--input", action="append", default=[], metavar="[%NAME=]WHAT", help=_INPUT_HELP)
     parser.add_argument("--dim", action="append", default=[], metavar="NAME.AXIS=N", help="size of a dynamic dimension")
-    parser.add_argument("--data", type=file_name, metavar="FILE", help="safetensors file to use instead of the module's own data")
+    parser.add_argument(
+        "--data", type=file_name, metavar="FILE", help="safetensors file to use instead of the module's own data"
+    )
     parser.add_argument("--weights", metavar="FILE", help="safetensors file to use instead of the module's own")
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="seed of random inputs")
     parser.add_argument("--expect", action="append", default=[], metavar="WHAT", help="what a result must be, in order")
@@ -60,8 +62,12 @@ def build_parser() -> ArgumentParser:
         "--check-numerics", action="store_true", help="stop at the first op that makes a NaN or infinity"
     )
     parser.add_argument("--tune", action="store_true", help="measure the tiles of contractions and keep the fastest")
-    parser.add_argument("--save-tuned", type=file_name, metavar="FILE", help="tune, and write the text with its schedules")
-    parser.add_argument("--max-bytes", type=_bytes, default="8GiB", metavar="N", help="the largest tensor that may be made")
+    parser.add_argument(
+        "--save-tuned", type=file_name, metavar="FILE", help="tune, and write the text with its schedules"
+    )
+    parser.add_argument(
+        "--max-bytes", type=_bytes, default="8GiB", metavar="N", help="the largest tensor that may be made"
+    )
     parser.add_argument("--list-backends", action="store_true", help="list the backends")
     parser.add_argument("--stats", action="store_true", help="print the memory that a call needs, in bytes")
     memory_map.add_options(parser)

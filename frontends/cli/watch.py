@@ -30,7 +30,9 @@ class IRPrinter:
         for name in self.names if when not in _WHENS else ():
             if PASSES.find(name) is None:
                 hint = did_you_mean(name, [*_WHENS, *PASSES.discover()])
-                raise DlirError(f"--print-ir: unknown pass '{name}'", hint=hint or "'changed', 'all' or names of passes")
+                raise DlirError(
+                    f"--print-ir: unknown pass '{name}'", hint=hint or "'changed', 'all' or names of passes"
+                )
         self.when = when
         self.diff = diff
         #: What a pass is given -> its text before the pass.
@@ -70,15 +72,18 @@ def _text(root: Operation) -> str:
     return to_text(root).rstrip("\n") + "\n"
 
 
-def print_timing(manager: PassManager) -> None:
-    """A table of the passes' times; those inside func(...) are indented under it."""
-    total = sum(t.seconds for t in manager.timings if t.depth == 0) or 1e-9
+def print_timing(manager: PassManager, read: float, written: float | None) -> None:
+    """A table of times: reading, the passes, with those inside func(...) indented under it, verifying, and writing if it
+    came to that."""
+    rows = [(read, "", "(read)")]
+    rows += [(t.seconds, f"{t.ops_before} -> {t.ops_after}", "  " * t.depth + t.name) for t in manager.timings]
+    rows += [(manager.verifying, "", "(verify after passes)")] if manager.verify_each else []
+    rows += [(written, "", "(write)")] if written is not None else []
+    nested = sum(t.seconds for t in manager.timings if t.depth)
+    total = sum(seconds for seconds, _, _ in rows) - nested or 1e-9
     print(f"{'ms':>9}  {'%':>4}  {'ops':>15}  pass", file=sys.stderr)
-    for t in manager.timings:
-        ops = f"{t.ops_before} -> {t.ops_after}"
-        name = "  " * t.depth + t.name
-        print(f"{t.seconds * 1e3:9.2f}  {t.seconds / total:4.0%}  {ops:>15}  {name}", file=sys.stderr)
-    print(f"{total * 1e3:9.2f}  100%  {'':>15}  total", file=sys.stderr)
+    for seconds, ops, name in [*rows, (total, "", "total")]:
+        print(f"{seconds * 1e3:9.2f}  {seconds / total:4.0%}  {ops:>15}  {name}", file=sys.stderr)
 
 
 def print_stats(manager: PassManager, form: str) -> None:

@@ -8,10 +8,29 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.location import UNKNOWN, FileLoc, Location
 from dlir.ir.op import Op
-from dlir.ir.types import BF16, F16, F32, F64, I1, I8, I16, I32, I64, UI8, UI16, UI32, UI64, ScalarType, dtype_from_numpy
+from dlir.ir.schema import AttributeSpec
+from dlir.ir.types import (
+    BF16,
+    F16,
+    F32,
+    F64,
+    I1,
+    I8,
+    I16,
+    I32,
+    I64,
+    UI8,
+    UI16,
+    UI32,
+    UI64,
+    ScalarType,
+    dtype_from_numpy,
+)
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -48,13 +67,36 @@ def sorted_arguments(
                 raise DlirError(f"'{cls.op_name}' gets operand '{name}' twice", line_of_user())
             operands[position] = value
         elif name in schema.attributes:
-            is_dtype = schema.attributes[name].kind == "a scalar type"
-            attributes[name] = element_type(value) if is_dtype else value
+            attributes[name] = _attribute(cls.op_name, schema.attributes[name], value)
         else:
             known = [*names, *schema.attributes]
             hint = did_you_mean(name, known) or f"it takes {', '.join(known) or 'none'}"
             raise DlirError(f"'{cls.op_name}' has no attribute '{name}'", line_of_user(), hint=hint)
     return operands, attributes
+
+
+def _attribute(op: str, spec: AttributeSpec, value: Any) -> Any:
+    """The value of an attribute, which may be a dtype in NumPy's words, or one number for a list of them."""
+    if value is None or spec.kind not in _KINDS:
+        return element_type(value) if spec.kind == "a scalar type" else value
+    if spec.kind == "a list of integers":
+        value = (value,) if isinstance(value, int | np.integer) else value
+        is_right = isinstance(value, Sequence) and all(isinstance(item, int | np.integer) for item in value)
+    else:
+        is_right = isinstance(value, _KINDS[spec.kind])
+    if not is_right:
+        raise DlirError(f"'{op}' attribute '{spec.name}' must be {spec.kind}, got {value!r}", line_of_user())
+    return tuple(value) if spec.kind == "a list of integers" else value
+
+
+#: What may be given for the attributes of plain values.
+_KINDS: dict[str, Any] = {
+    "a bool": bool | np.bool_,
+    "an integer": int | np.integer,
+    "a float": int | float | np.integer | np.floating,
+    "a string": str,
+    "a list of integers": Sequence,
+}
 
 
 def element_type(dtype: Any) -> Any:

@@ -11,9 +11,9 @@ import numpy as np
 from dlir.backends.compiler import Program, compile_module
 from dlir.backends.registry import find_backend
 from dlir.frontends.symbolic import donation
-from dlir.frontends.symbolic.arguments import with_known_keywords
+from dlir.frontends.symbolic.arguments import element_type, line_of_user, with_known_keywords
 from dlir.frontends.symbolic.graph import Graph, Updates, checked_updates
-from dlir.frontends.symbolic.node import Node, as_node
+from dlir.frontends.symbolic.node import Constant, Node
 from dlir.frontends.symbolic.parameter import Parameter, ParameterStore
 from dlir.frontends.symbolic.specialisations import Compilation, Specialisations
 from dlir.ir.dialects.builtin import Module
@@ -42,7 +42,7 @@ def compile(
     *,
     updates: Updates = (),
     inputs: Sequence[Node | str] | None = None,
-    donate: Iterable[str] = (),
+    donate: str | Node | Iterable[str | Node] = (),
     backend: str = "cpu",
     level: str = "O2",
     name: str = "main",
@@ -61,13 +61,19 @@ def compile(
     what follows from them alone is computed once.  With `check_numerics` a call raises DlirError for the first op that makes
     a NaN or an infinity, with the line that made the node, and updates nothing; that takes longer.
     """
+    for option, value in (("backend", backend), ("level", level), ("name", name)):
+        if not isinstance(value, str):
+            raise DlirError(
+                f"'{option}' is a text, got {value!r}", hint="O0, O1, O2 or O3" if option == "level" else None
+            )
     find_backend(backend)
     if level not in PIPELINES:
         raise DlirError(f"there is no level '{level}'", hint=did_you_mean(level, PIPELINES) or "O0, O1, O2 and O3 are")
-    if limit < 1:
-        raise DlirError(f"'limit' is the number of programs to keep, at least 1, not {limit}")
-    donated = (donate,) if isinstance(donate, str) else tuple(donate)
-    nodes = [outputs] if isinstance(outputs, Node) else [_output(item) for item in outputs]
+    if not isinstance(limit, int) or limit < 1:
+        raise DlirError(f"'limit' is the number of programs to keep, at least 1, not {limit!r}")
+    given = [donate] if isinstance(donate, str | Node) else donate
+    donated = tuple(item.name if isinstance(item, Node) else item for item in given)
+    nodes = [outputs] if isinstance(outputs, Node) else _outputs(outputs)
     graph = Graph(nodes, checked_updates(updates), donated)
     if freeze and graph.updates:
         target = graph.updates[0][0]
@@ -229,19 +235,30 @@ class Spec:
 
     __slots__ = ("dtype", "shape")
 
-    def __init__(self, shape: Sequence[int], dtype: Any = "float32") -> None:
-        self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype)
+    def __init__(self, shape: int | Sequence[int], dtype: Any = "float32") -> None:
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not all(isinstance(extent, int | np.integer) and extent >= 0 for extent in self.shape):
+            hint = "a function is specialised for shapes that are known, such as Spec((64, 3))"
+            raise DlirError(f"a shape is made of numbers from 0 on, got {shape!r}", line_of_user(), hint=hint)
+        self.dtype = element_type(dtype).numpy
 
     def __repr__(self) -> str:
         return f"Spec({self.shape}, '{self.dtype}')"
 
 
-def _output(item: Any) -> Node:
-    node = as_node(item)
-    if node is None:
-        raise DlirError("an output is None, which is not a node")
-    return node
+def _outputs(items: Any) -> list[Node]:
+    """The outputs as nodes; DlirError for what is none."""
+    hint = "build the graph from Variable(name), and give a node, or a list of nodes"
+    if not isinstance(items, list | tuple):
+        raise DlirError(f"cannot compile {items!r}, which is not a node", hint=hint)
+    found = []
+    for item in items:
+        if item is None:
+            raise DlirError("an output is None, which is not a node", hint=hint)
+        if isinstance(item, str | list | tuple | dict):
+            raise DlirError(f"an output is {item!r}, which is not a node", hint=hint)
+        found.append(item if isinstance(item, Node) else Constant(item))
+    return found
 
 
 def _as_array(value: Any) -> Any:
@@ -252,7 +269,11 @@ def _type_of(name: str, array: Any) -> TensorType:
     try:
         return TensorType(array.shape, dtype_from_numpy(array.dtype))
     except TypeError:
-        raise DlirError(f"input '{name}' has values of dtype {array.dtype}, which are no numbers that fit") from None
+        hint = None
+        if not array.dtype.isnative:
+            hint = "give it in this machine's byte order: x.astype(x.dtype.newbyteorder('='))"
+        message = f"input '{name}' has values of dtype {array.dtype}, which are no numbers that fit"
+        raise DlirError(message, hint=hint) from None
 
 
 def _positions(inputs: Sequence[Node | str] | None, names: Sequence[str]) -> list[str] | None:

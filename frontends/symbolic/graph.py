@@ -80,6 +80,9 @@ class Graph:
 
 def checked_updates(updates: Updates) -> list[tuple[Parameter, Node]]:
     """The updates as pairs; DlirError for what cannot be updated, and for a parameter that is updated twice."""
+    if isinstance(updates, str | Node) or not isinstance(updates, Iterable):
+        hint = "updates={w: new_w}; those of an optimiser are optimizer.updates(loss)"
+        raise DlirError(f"updates are pairs (parameter, new value), got {updates!r}", hint=hint)
     pairs = list(updates.items()) if isinstance(updates, Mapping) else list(updates)
     found: dict[Parameter, Node] = {}
     for pair in pairs:

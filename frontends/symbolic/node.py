@@ -10,6 +10,7 @@ import numpy as np
 from dlir.frontends.symbolic.arguments import line_of_user, result_count, sorted_arguments, with_known_keywords
 from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.registry import dialect_ops, find_op
+from dlir.ir.types import dtype_from_numpy
 
 #: Nodes that stand for no op: leaves, one result of an op with several, and a value that must be a scalar.
 VARIABLE, CONSTANT, PARAMETER, RESULT, SCALAR = "variable", "constant", "parameter", "result", "scalar"
@@ -35,7 +36,6 @@ class Node:
     """
 
     __slots__ = ("__weakref__", "attributes", "inputs", "location", "name", "op", "segments")
-    __array_ufunc__ = None  # NumPy arrays leave `array + node` to the node
     __hash__ = object.__hash__
 
     __add__, __radd__ = _binary("nd.add"), _swapped("nd.add")
@@ -138,6 +138,16 @@ class Node:
 
         save(path, self)
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Node:
+        """``np.exp(x)`` and ``array + x`` are nodes, too."""
+        op = f"nd.{_OF_UFUNCS.get(ufunc.__name__, ufunc.__name__)}"
+        if method != "__call__" or keywords or find_op(op) is None:
+            what = f"np.{ufunc.__name__}" + (f".{method}" if method != "__call__" else "")
+            raise TypeError(
+                f"{what} does not take a symbolic value like this; the ops of graphs are in nd, such as nd.sum(x)"
+            )
+        return Node(op, inputs)
+
     def __bool__(self) -> bool:
         raise TypeError("a symbolic value has no truth value while the graph is built; use nd.select(condition, a, b)")
 
@@ -147,6 +157,44 @@ class Node:
     def __len__(self) -> int:
         raise TypeError("a symbolic value has no length while the graph is built")
 
+    def __index__(self) -> int:
+        raise TypeError(
+            "a symbolic value is no number while the graph is built, so it cannot count a loop or be an index"
+        )
+
+    def __float__(self) -> float:
+        raise TypeError(
+            "a symbolic value is no number while the graph is built; compile(x) makes the function that gives it"
+        )
+
+    __int__ = __index__
+
+    def __getitem__(self, index: Any) -> Any:
+        hint = "use nd.slice(x, start=..., stop=...), or nd.take for indices that are values"
+        raise TypeError(f"a symbolic value cannot be indexed: its shape is not known while the graph is built; {hint}")
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("shape", "dtype", "ndim", "size"):
+            raise AttributeError(
+                f"a symbolic value has no {name} while the graph is built: it comes with the arguments of a call"
+            )
+        if name == "T":
+            raise AttributeError("a symbolic value has no T; use nd.transpose(x)")
+        hint = f"; use nd.{name}(x, ...)" if not name.startswith("_") and find_op(f"nd.{name}") is not None else ""
+        raise AttributeError(f"a symbolic value has no attribute '{name}'{hint}")
+
+
+#: The ops of NumPy's functions whose names differ.
+_OF_UFUNCS = {
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "power": "pow",
+    "remainder": "mod",
+    "negative": "neg",
+    "absolute": "abs",
+}
+
 
 def as_node(item: Any) -> Node | None:
     """`item` as a node; None stays None."""
@@ -155,14 +203,20 @@ def as_node(item: Any) -> Node | None:
 
 def Variable(name: str) -> Node:
     """An input called `name`."""
+    if not isinstance(name, str) or not name:
+        raise DlirError(f"a variable needs a name, got {name!r}", line_of_user())
     return Node(VARIABLE, name=name)
 
 
 def Constant(value: Any) -> Node:
     """A constant; a Python number takes the dtype of what it meets, as in NumPy."""
     value = value if type(value) in (bool, int, float) else np.asarray(value)  # np.float64 is a float, too
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        raise DlirError("a constant is a number or an array of numbers", hint="name an input with Variable(name)")
+    if isinstance(value, np.ndarray):
+        try:
+            dtype_from_numpy(value.dtype)
+        except TypeError:
+            message = f"a constant is a number or an array of numbers, and this has the dtype {value.dtype}"
+            raise DlirError(message, line_of_user(), hint="name an input with Variable(name)") from None
     return Node(CONSTANT, attributes={"value": value}, name=str(value) if np.ndim(value) == 0 else "")
 
 

@@ -40,8 +40,12 @@ def check_question(node: Node, groups: Sequence[Sequence[Any]]) -> None:
     if node.op == "diff.gradient" and len(nodes[outputs]) > 1 and not nodes[seeds]:
         for item, value in zip(nodes[outputs], groups[outputs], strict=True):
             if isinstance(value, Value) and isinstance(value.type, TensorType) and value.type.rank:
-                message = f"{spell(item)} is {value.type} and no scalar, and without cotangents it is not clear what counts"
-                hint = "give a cotangent for each output, or add up what is to be differentiated, with nd.sum or nd.mean"
+                message = (
+                    f"{spell(item)} is {value.type} and no scalar, and without cotangents it is not clear what counts"
+                )
+                hint = (
+                    "give a cotangent for each output, or add up what is to be differentiated, with nd.sum or nd.mean"
+                )
                 raise DlirError(message, node.location, notes=_made_at(item), hint=hint)
 
 

@@ -66,9 +66,7 @@ def load_function(path: str | Path, **options: Any) -> Function:
     return compile(outputs, updates=found.updates, **options)
 
 
-def save_graph(
-    path: str | Path, graph: Graph, single: bool, values: Mapping[str, np.ndarray] | None = None
-) -> None:
+def save_graph(path: str | Path, graph: Graph, single: bool, values: Mapping[str, np.ndarray] | None = None) -> None:
     """Write a graph with its updates and the values of its parameters: `values`, or those that they have now."""
     writer = _Writer(graph)
     if values is None:

@@ -16,16 +16,16 @@ from dlir.ir.dialects.nd.operands import common_dtype
 from dlir.ir.errors import InferError
 from dlir.ir.ops import nd
 from dlir.ir.registry import find_op
-from dlir.ir.types import F64, I1, I64, ScalarType, TensorType, is_float
+from dlir.ir.types import F64, I1, I64, ScalarType, TensorType, Type, is_float
 
 #: The dtypes of Python numbers, and a number of each.
 _DTYPES: dict[type, ScalarType] = {bool: I1, int: I64, float: F64}
 _NUMBERS: dict[ScalarType, bool | int | float] = {I1: True, I64: 0, F64: 0.0}
 
 
-def weak_nodes(nodes: Iterable[Node]) -> dict[Node, ScalarType]:
+def weak_nodes(nodes: Iterable[Node]) -> dict[Node | None, ScalarType]:
     """The weak ones of `nodes`, each of which comes after what it is made of, with their own dtypes."""
-    found: dict[Node, ScalarType] = {}
+    found: dict[Node | None, ScalarType] = {}
     for node in nodes:
         dtype = _weak_dtype(node, found)
         if dtype is not None:
@@ -33,7 +33,7 @@ def weak_nodes(nodes: Iterable[Node]) -> dict[Node, ScalarType]:
     return found
 
 
-def met(node: Node, operands: Sequence[Any], weak: Mapping[Node, ScalarType]) -> list[Any]:
+def met(node: Node, operands: Sequence[Any], weak: Mapping[Node | None, ScalarType]) -> list[Any]:
     """The operands of `node`, with the weak ones cast to the dtype that they get beside the others."""
     is_weak = [item in weak and isinstance(value, Value) for item, value in zip(node.inputs, operands, strict=True)]
     if node in weak or not any(is_weak):
@@ -44,12 +44,13 @@ def met(node: Node, operands: Sequence[Any], weak: Mapping[Node, ScalarType]) ->
     ]
 
 
-def in_dtype(value: Value, dtype: ScalarType) -> Value:
-    """A value cast to `dtype`, if it has another."""
-    return value if value.type.dtype is dtype else nd.cast(value, dtype=dtype)  # type: ignore[attr-defined]
+def in_dtype(value: Value, dtype: Type) -> Value:
+    """A value cast to the element type `dtype`, if it has another."""
+    assert isinstance(dtype, ScalarType)
+    return value if value.type.dtype is dtype else nd.cast(value, dtype=dtype)
 
 
-def wanted_dtypes(node: Node, operands: Sequence[Any], weak: Mapping[Node, ScalarType]) -> Sequence[ScalarType]:
+def wanted_dtypes(node: Node, operands: Sequence[Any], weak: Mapping[Node | None, ScalarType]) -> Sequence[ScalarType]:
     """The dtype that each operand of `node`, a Value or an array, is needed in."""
     items = [
         _NUMBERS[weak[item]] if item is not None and item in weak else value
@@ -71,7 +72,7 @@ def wanted_dtypes(node: Node, operands: Sequence[Any], weak: Mapping[Node, Scala
     ]
 
 
-def _weak_dtype(node: Node, weak: Mapping[Node, ScalarType]) -> ScalarType | None:
+def _weak_dtype(node: Node, weak: Mapping[Node | None, ScalarType]) -> ScalarType | None:
     """The own dtype of a weak value; None for a value that is not weak.  `weak` has those of what it is made of."""
     if node.op == CONSTANT:
         return _DTYPES.get(type(node.attributes["value"]))
@@ -95,8 +96,9 @@ def _weak_dtype(node: Node, weak: Mapping[Node, ScalarType]) -> ScalarType | Non
 def _converting(node: Node) -> type[Elementwise] | None:
     """The class of an op that works element by element and converts its operands to a common dtype; else None."""
     cls = find_op(node.op)
-    is_plain = cls is not None and issubclass(cls, Elementwise) and not node.attributes and all(item is not None for item in node.inputs)
-    return cls if is_plain else None
+    if cls is None or not issubclass(cls, Elementwise) or node.attributes or any(item is None for item in node.inputs):
+        return None
+    return cls
 
 
 def _is_of_floats(item: Any) -> bool:

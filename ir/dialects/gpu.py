@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from dlir.ir.attributes import UNIT, Attribute, DenseArrayAttr, IntegerAttr, OpaqueAttr
 from dlir.ir.builder import insert
-from dlir.ir.core import Block, Operation, Region, Value
+from dlir.ir.core import Block, Operation, Region, UnregisteredOp, Value
 from dlir.ir.dialects import gpu_mma  # noqa: F401 - registers its ops
 from dlir.ir.dialects.enums import WordOp, Words
 from dlir.ir.dialects.regions import only_block, spell
@@ -101,7 +101,8 @@ class GPUFunc(Op, name="gpu.func"):
 
     @property
     def is_kernel(self) -> bool:
-        return "gpu.kernel" in self.attributes
+        # LLVM 24 has it without the dialect's name.
+        return "gpu.kernel" in self.attributes or "kernel" in self.attributes
 
     @property
     def inputs(self) -> list[Any]:
@@ -192,8 +193,16 @@ class LaunchFunc(Op, name="gpu.launch_func"):
         """What the kernel gets."""
         return self.group("kernelOperands")
 
+    def _is_on_device(self) -> bool:
+        op = self.parent_op
+        while op is not None and not isinstance(op, GPUModule):
+            op = op.parent_op
+        return op is not None
+
     def verify_symbols(self, lookup: Callable[[str], Operation | None]) -> None:
         found = lookup(self["kernel"])
+        if isinstance(found, UnregisteredOp) or self._is_on_device():
+            return  # of another dialect, or compiled already; as upstream, only launches by the host are looked at
         if not isinstance(found, GPUFunc) or not found.is_kernel:
             raise DlirError(f"'@{self['kernel']}' is not a gpu.func with gpu.kernel", self.location)
         types = tuple(value.type for value in self.arguments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from dlir.ir.attributes import DenseArrayAttr
 from dlir.ir.core import Region
 from dlir.ir.dialects.regions import only_block
 from dlir.ir.errors import DlirError, count
@@ -16,6 +17,8 @@ FUSE = "dlir.fuse"
 #: The unit attribute of an op that computes again, next to its use, what another op has computed: neither `cse` nor fusion
 #: makes one of the two.
 RECOMPUTE = "dlir.recompute"
+#: Pairs of operands by number, one read and one written, that are the same memory: ``array<i64: 0, 2>``.
+INPLACE = "dlir.inplace"
 
 
 class KernelRegion(Op, name="kernel.region"):
@@ -77,6 +80,23 @@ class KernelRegion(Op, name="kernel.region"):
             raise DlirError(
                 f"yields {_spell(yielded)}, but its {what} are {_spell(targets)}", self.body.terminator.location
             )
+        if INPLACE in self.attributes:
+            self._verify_inplace()
+
+    def _verify_inplace(self) -> None:
+        """The pairs must be of an operand that is read and a destination, with as many bytes of one element type."""
+        attribute = self.attributes[INPLACE]
+        flat = attribute.value if isinstance(attribute, DenseArrayAttr) else ()
+        if not flat or len(flat) % 2:
+            hint = f"{INPLACE} = array<i64: 0, 2> says that operands 0 and 2 are the same memory"
+            raise DlirError(f"needs pairs of operand numbers in {INPLACE}", self.location, hint=hint)
+        ins, types = len(self.ins), self.operand_types
+        for one, two in zip(flat[::2], flat[1::2], strict=True):
+            if not 0 <= one < ins <= two < len(types):
+                message = f"has {INPLACE} with operands {one} and {two}, which are not one that is read and one that is written"
+                raise DlirError(message, self.location)
+            if types[one].dtype is not types[two].dtype or types[one].size != types[two].size:
+                raise DlirError(f"has {INPLACE} for {types[one]} and {types[two]}", self.location)
 
 
 def _extent(type: Type) -> Any:

@@ -115,10 +115,10 @@ class GetGlobal(Op, name="memref.get_global"):
 
     def verify_symbols(self, lookup: Callable[[str], Operation | None]) -> None:
         found = lookup(self["name"])
-        if not isinstance(found, Global):
+        if found is None or found.name != Global.op_name:
             raise DlirError(f"'@{self['name']}' is not a memref.global", self.location)
-        if found["type"] is not self.result.type:
-            raise DlirError(f"'@{self['name']}' is {found['type']}, not {self.result.type}", self.location)
+        if found.get("type") is not self.result.type:
+            raise DlirError(f"'@{self['name']}' is {found.get('type')}, not {self.result.type}", self.location)
 
 
 # ---------------------------------------------------------------- elements
@@ -194,6 +194,12 @@ class View(IndexedOp, name="memref.view"):
         if source.rank != 1 or source.dtype is not I8 or source.layout is not None:
             raise DlirError(f"needs a one-dimensional memref of i8, got {source}", self.location)
         check_sizes(self, self.operands[2:])
+        shift, type = self.operands[1].defining_op, self.result.type
+        if shift is not None and shift.name == "arith.constant" and source.is_static and type.is_static:
+            begin = shift.get("value")
+            if begin < 0 or begin + type.nbytes > source.nbytes:
+                what = f"bytes {begin:,} to {begin + type.nbytes:,} of {source}"
+                raise DlirError(f"shows {what}, which has {source.nbytes:,}", self.location)
 
 
 class Cast(Op, name="memref.cast"):

@@ -66,7 +66,12 @@ def _give_rules(op: Gradient) -> None:
 def _no_rule(op: Operation, place: Operation) -> DlirError:
     """The error for an op that cannot be differentiated."""
     if op.regions:
-        reason, hint = "only straight-line code is differentiated", "take what is differentiated out of its regions"
+        reason = "only straight-line code is differentiated"
+        hint = (
+            "compute both sides and choose with nd.select"
+            if op.name == "scf.if"
+            else "write its steps one after the other"
+        )
     elif not op.is_registered:
         reason, hint = "nothing is known of it", "load the plugin of its dialect"
     else:

@@ -103,7 +103,8 @@ def _contradiction(name: str, ops: list[Operation], reason: str, other: Operatio
     notes = [Note(f"'{op.name}' is in the group too", op.location) for op in ops[1:3]]
     if other is not None:
         said = group_of(other)
-        where = "in no group" if said is None else f'{FUSE} = "{said}"'
-        notes.append(Note(f"'{other.name}', which has {where}, stands here", other.location))
+        where = "is in no group" if said is None else f'has {FUSE} = "{said}"'
+        notes.append(Note(f"'{other.name}', which {where}, stands here", other.location))
     message = f'the ops with {FUSE} = "{name}" cannot be one kernel: {reason}'
-    return DlirError(message, ops[0].location, notes=notes)
+    hint = f'without {FUSE} = "{name}" on one of them, they are fused as far as they can be'
+    return DlirError(message, ops[0].location, hint=hint, notes=notes)

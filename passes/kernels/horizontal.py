@@ -1,19 +1,21 @@
 """Merging kernels that have nothing to do with one another: one launch instead of many.
 
-Two kinds are merged: pointwise kernels that write little, such as the updates of all parameters, and on a CPU contractions
-that read the same array, whose items together keep all threads busy.  Kernels that wait for each other's values stay apart,
-and so do those whose merging would make more values live at one time, or keep one of them from updating a variable or a
-donated argument where it lies.
+Merged are pointwise kernels that write little, such as the updates of all parameters, and on a CPU contractions that read the
+same array, whose items together keep all threads busy, with what reduces that array, such as the gradient of a bias.  Kernels
+that wait for each other's values stay apart, and so do those whose merging would make more values live at one time, or keep one
+of them from updating a variable or a donated argument where it lies.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.kernels.cluster import Cluster, Clustering
 from dlir.passes.kernels.cost import recomputation
@@ -25,6 +27,12 @@ LITTLE = 16 << 20
 WIDER = 4
 #: Contractions in one kernel at most.
 CONTRACTIONS = 4
+#: Times as many products as elements that a reduction beside them reads: it may be one item, for which others wait.
+MORE_PRODUCTS = 16
+#: Pointwise kernels that are left up to which each is tried with each other one.
+FEW = 16
+#: Which part of the values that live at one time may be added to them by merging pointwise kernels.
+SLACK = 64
 
 _POINTWISE = (FusionClass.VIEW, FusionClass.ELEMENTWISE)
 
@@ -36,6 +44,8 @@ class _Order:
     """What holds for all kernels until two are merged: kept, as most questions about merging are answered no."""
 
     clustering: Clustering
+    #: Bytes of values up to which merging may go in any case.
+    spare: int = 0
     merges: int = -1
     number: dict[Node, int] = field(default_factory=dict)
     reach: dict[Node, int] = field(default_factory=dict)
@@ -58,22 +68,40 @@ class _Order:
 
 def merge_pointwise(clustering: Clustering) -> int:
     """Merge independent pointwise kernels; how many fewer there are."""
-    candidates = [
-        found for found in clustering.clusters() if _is_pointwise(clustering, found) and _writes_little(found)
-    ]
-    return _merge_groups(_Order(clustering), candidates, len(candidates))
+    order = _Order(clustering)
+    candidates = _pointwise(clustering)
+    if len(candidates) < 2:
+        return 0
+    order.spare = order.peak + order.peak // SLACK
+    merged = _merge_groups(order, candidates, len(candidates))
+    rest = _pointwise(clustering)
+    if len(rest) <= FEW:
+        merged += sum(_merge_with_one(order, other, rest[:number]) for number, other in enumerate(rest))
+    return merged
 
 
 def merge_contractions(clustering: Clustering) -> int:
-    """Merge independent contractions that read the same array; how many fewer there are."""
+    """Merge independent contractions that read the same array, and reductions of it; how many fewer there are."""
     merged = 0
     order = _Order(clustering)
-    for ops in clustering.readers().values():
-        readers = dict.fromkeys(clustering.cluster_of[op] for op in ops)
-        candidates = [found for found in readers if _is_contraction(clustering, found)]
+    for value, ops in clustering.readers().items():
+        candidates = [found for found in _of(clustering, ops) if _is_contraction(clustering, found)]
         if len(candidates) > 1:
             merged += _merge_groups(order, candidates, CONTRACTIONS)
+        for found in _of(clustering, ops) if candidates else ():
+            if _is_reduction(clustering, found, value):
+                others = [other for other in _of(clustering, ops) if _is_much_more(clustering, other, found)]
+                merged += _merge_with_one(order, found, others)
     return merged
+
+
+def _of(clustering: Clustering, ops: Iterable[Operation]) -> list[Cluster]:
+    """The clusters of `ops`, each once."""
+    return list(dict.fromkeys(clustering.cluster_of[op] for op in ops))
+
+
+def _pointwise(clustering: Clustering) -> list[Cluster]:
+    return [found for found in clustering.clusters() if _is_pointwise(clustering, found) and _writes_little(found)]
 
 
 def _is_pointwise(clustering: Clustering, cluster: Cluster) -> bool:
@@ -88,6 +116,33 @@ def _writes_little(cluster: Cluster) -> bool:
 def _is_contraction(clustering: Clustering, cluster: Cluster) -> bool:
     copies = [copy for op in cluster.ops.values() for copy in clustering.shadow.copies(op)]
     return not cluster.is_fixed and any(fusion_class(copy) is FusionClass.CONTRACTION for copy in copies)
+
+
+def _is_reduction(clustering: Clustering, cluster: Cluster, value: Value) -> bool:
+    """Whether a kernel reduces `value` to something much smaller."""
+    classes = {fusion_class(copy) for op in cluster.ops.values() for copy in clustering.shadow.copies(op)}
+    is_pure = not cluster.is_fixed and classes <= {*_POINTWISE, FusionClass.REDUCE} and FusionClass.REDUCE in classes
+    return is_pure and 4 * sum(found.type.nbytes for found in cluster.outputs) <= value.type.nbytes
+
+
+def _is_much_more(clustering: Clustering, cluster: Cluster, other: Cluster) -> bool:
+    """Whether contractions have many times as many products as there are elements of what the `other` reads."""
+    copies = [copy for op in cluster.ops.values() for copy in clustering.shadow.copies(op)]
+    spaces = [
+        copy.space() for copy in copies if isinstance(copy, Primitive) and fusion_class(copy) is FusionClass.CONTRACTION
+    ]
+    products = sum(math.prod(space.extents) for space in spaces)
+    return not cluster.is_fixed and products >= MORE_PRODUCTS * max(value.type.size for value in other.inputs)
+
+
+def _merge_with_one(order: _Order, cluster: Cluster, others: Iterable[Cluster]) -> int:
+    """Merge a kernel with the first of `others` with which that can be one kernel and is worth it; 1 if there is one."""
+    for other in others:
+        pair = [other, cluster]
+        is_there = order.clustering.cluster_of[other.ops[other.first]] is other
+        if is_there and len(_independent(order, pair, 2)[0]) == 2 and _merge_if_worth(order, pair):
+            return 1
+    return 0
 
 
 def _merge_groups(order: _Order, candidates: Sequence[Cluster], most: int) -> int:
@@ -139,7 +194,7 @@ def _merge_if_worth(order: _Order, group: Sequence[Cluster]) -> int:
     if len(group) < 2:
         return 0
     is_worth = not _update_what_others_read(clustering, group) and _is_kernel(clustering, group)
-    if not (is_worth and _peak(clustering, group) <= order.peak):
+    if not (is_worth and _peak(clustering, group) <= max(order.peak, order.spare)):
         middle = len(group) // 2
         return _merge_if_worth(order, group[:middle]) + _merge_if_worth(order, group[middle:])
     first, *others = group

@@ -1,13 +1,14 @@
 """Kernels over rows: the reductions of a row, one loop each, and then its results.
 
 A row is a work item.  What only depends on the row is computed once for it; what is costly and needed by more than one loop
-over the row's columns is kept in a scratch buffer.
+over the row's columns is kept in a scratch buffer, or where a result of that row goes at the end: a CPU then fetches that
+memory while it computes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dlir.ir.affine import AffineExpr, delinearize, linearize
 from dlir.ir.core import Value
@@ -19,15 +20,24 @@ from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, accumulated_dtype, monoid_of
 from dlir.passes.kernels.grid import Grid, merge_dims
 from dlir.passes.kernels.kernel import Kernel
-from dlir.passes.kernels.plan import Loop, points
+from dlir.passes.kernels.plan import Loop, Plan, is_bijection, points
+
+#: An element over the dimensions of the row and its columns.
+Key = tuple[Value, Index]
 
 
-def emit_rows(kernel: Kernel) -> None:
+def emit_rows_in_results(kernel: Kernel) -> None:
+    """As `emit_rows`, but what is kept for later loops is kept where results go, as far as that can be."""
+    emit_rows(kernel, True)
+
+
+def emit_rows(kernel: Kernel, in_results: bool = False) -> None:
     """One work item for each row; where there are totals, the items of a reduction, and then what is computed from them."""
+    kept = kept_in_results(kernel.plan) if in_results else {}
     rows, emitter, after = kernel.plan.rows, kernel.emitter, kernel.plan.after
 
     def row(item: AffineExpr) -> Sequence[Value]:
-        return Row(kernel, list(delinearize(item, rows))).emit()
+        return Row(kernel, list(delinearize(item, rows)), kept).emit()
 
     def terms(item: AffineExpr) -> Sequence[Value]:
         emitter.floor = emitter.depth
@@ -48,15 +58,35 @@ def emit_rows(kernel: Kernel) -> None:
         kernel.store_outputs(after, ())
 
 
-class Row:
-    """Emits one row, whose dimensions have the values `row`."""
+def kept_in_results(plan: Plan) -> dict[Key, tuple[int, Index]]:
+    """What may be kept where a result goes: the number of the result, and its index at the same point.
 
-    def __init__(self, kernel: Kernel, row: Sequence[AffineExpr]) -> None:
+    The last loop that needs the element is the one that writes the result there.
+    """
+    found: dict[Key, tuple[int, Index]] = {}
+    taken: dict[int, None] = {}
+    for earlier, keys in staged_elements(plan.loops, SCRATCH_LIMIT).items():
+        for key in keys:
+            *_, last = [loop for loop in plan.loops if loop is not earlier and key in loop.demand.elements]
+            for number, index in last.outputs if last.extents == earlier.extents else ():
+                shape = plan.shapes[number]
+                if number not in taken and is_bijection(index, (*plan.rows, *last.extents), shape):
+                    taken[number] = None
+                    found[key] = number, index
+                    break
+    return found
+
+
+class Row:
+    """Emits one row, whose dimensions have the values `row`; `kept` says what is kept where results go."""
+
+    def __init__(self, kernel: Kernel, row: Sequence[AffineExpr], kept: Mapping[Key, tuple[int, Index]]) -> None:
         self.kernel = kernel
         self.emitter = kernel.emitter
         self.row = row
-        #: Scratch buffers by the element (over canonical dimensions) that they hold.
-        self.scratch: dict[tuple[Value, Index], Value] = {}
+        self.kept = kept
+        #: Where elements (over canonical dimensions) are kept, and how many columns there are.
+        self.scratch: dict[Key, tuple[Value, int]] = {}
 
     def emit(self) -> Sequence[Value]:
         """Compute and store the results of the row; its parts of the totals."""
@@ -80,7 +110,7 @@ class Row:
 
     # ------------------------------------------------------------ reductions
 
-    def _reduce(self, loop: Loop, keep: list[tuple[Value, Index]]) -> None:
+    def _reduce(self, loop: Loop, keep: list[Key]) -> None:
         """All reductions of a loop at once; their results are remembered for the row."""
         emitter, plan = self.emitter, self.kernel.plan
         grid = self._grid(loop)
@@ -106,7 +136,7 @@ class Row:
 
     # ------------------------------------------------------------ results
 
-    def _store(self, loop: Loop, keep: list[tuple[Value, Index]]) -> Sequence[Value]:
+    def _store(self, loop: Loop, keep: list[Key]) -> Sequence[Value]:
         """Compute and store the results of a loop; the row's parts of the totals."""
         emitter = self.emitter
         grid = self._grid(loop)
@@ -127,21 +157,32 @@ class Row:
 
     # ------------------------------------------------------------ scratch
 
-    def _allocate(self, loop: Loop, key: tuple[Value, Index]) -> Value:
-        value, _ = key
-        return memref.alloca((), (), MemRefType((math.prod(loop.extents),), signless(value.dtype)), alignment=64)
+    def _allocate(self, loop: Loop, key: Key) -> tuple[Value, int]:
+        dtype, size = signless(key[0].dtype), math.prod(loop.extents)
+        if key in self.kept:
+            target = self.kernel.targets[self.kept[key][0]]
+            if target.dtype is dtype and target not in self.kernel.inplace.values():
+                return target, size
+        return memref.alloca((), (), MemRefType((size,), dtype), alignment=64), size
 
-    def _keep(self, loop: Loop, places: dict[tuple[Value, Index], Value], columns: Sequence[AffineExpr]) -> None:
+    def _place(self, loop: Loop, key: Key, buffer: Value, columns: Sequence[AffineExpr]) -> Sequence[AffineExpr]:
+        """Where an element is kept in a buffer: that of a result, or of this row only."""
+        if buffer in self.kernel.targets:
+            return self._at(self.kept[key][1], columns)
+        return [linearize(columns, loop.extents)]
+
+    def _keep(self, loop: Loop, places: dict[Key, tuple[Value, int]], columns: Sequence[AffineExpr]) -> None:
         """Write what later loops need to scratch."""
         emitter = self.emitter
-        for (value, index), place in places.items():
+        for (value, index), (buffer, _) in places.items():
             scalar = emitter.element(value, self._at(index, columns))
-            emitter.buffers.store(emitter, scalar, place, [linearize(columns, loop.extents)])
+            emitter.buffers.store(emitter, scalar, buffer, self._place(loop, (value, index), buffer, columns))
 
     def _recall(self, loop: Loop, columns: Sequence[AffineExpr]) -> None:
         """Take what an earlier loop has written from scratch, instead of computing it again."""
         emitter = self.emitter
-        for (value, index), place in self.scratch.items():
-            if (value, index) in loop.demand.elements and place.shape == (math.prod(loop.extents),):
-                found = emitter.buffers.load_memref(emitter, place, [linearize(columns, loop.extents)])
+        for (value, index), (buffer, size) in self.scratch.items():
+            if (value, index) in loop.demand.elements and size == math.prod(loop.extents):
+                place = self._place(loop, (value, index), buffer, columns)
+                found = emitter.buffers.load_memref(emitter, buffer, place)
                 emitter.remember(value, self._at(index, columns), found)

@@ -17,7 +17,7 @@ from dlir.passes.kernels.lanes import emit_lanes
 from dlir.passes.kernels.parts import SEPARATOR, emit_parts, kernels_of_parts, split_tile
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.pooled import emit_pooled
-from dlir.passes.kernels.rows import emit_rows
+from dlir.passes.kernels.rows import emit_rows, emit_rows_in_results
 from dlir.passes.kernels.scan import emit_scan
 from dlir.passes.kernels.scatter import emit_scatter, emit_scatter_elements
 
@@ -36,6 +36,8 @@ class Schedule:
     tile: tuple[str, ...] = ()
     needs_tile: bool = False
     most: int | None = None
+    #: The only target that can run what it makes.
+    target: str | None = None
 
     def check(self, kernel: Kernel) -> None:
         """Unfit unless the schedule can be used for `kernel` with its tile."""
@@ -78,6 +80,12 @@ SCHEDULES: dict[str, Schedule] = {
         True,
     ),
     "row": Schedule(emit_rows, ("row",), "an item for each row, whose reductions come first"),
+    "row-in-result": Schedule(
+        emit_rows_in_results,
+        ("row",),
+        "as row, but what is kept for later is kept where a result goes, for a CPU",
+        target="cpu",
+    ),
     "rows": Schedule(emit_lanes, ("row",), "an item for a run of rows side by side in memory", ("rows",), True),
     "scan": Schedule(emit_scan, ("scan",), "an item for each run of totals, or for so many of them", ("runs",)),
     "scatter": Schedule(
@@ -91,6 +99,7 @@ SCHEDULES: dict[str, Schedule] = {
         ("scatter",),
         "an item for each place beside the axis and range along it, in order, for a GPU",
         ("places along the axis",),
+        target="cuda",
     ),
     "contraction": Schedule(
         emit_contraction,
@@ -99,6 +108,7 @@ SCHEDULES: dict[str, Schedule] = {
         ("rows", "columns", "lanes"),
         True,
         1 << 13,
+        target="cpu",
     ),
     "pooled": Schedule(
         emit_pooled,
@@ -107,6 +117,7 @@ SCHEDULES: dict[str, Schedule] = {
         ("rows", "columns", "lanes"),
         True,
         1 << 13,
+        target="cpu",
     ),
     "attention": Schedule(
         emit_attention,
@@ -114,6 +125,7 @@ SCHEDULES: dict[str, Schedule] = {
         "blocks of queries, over blocks of keys, for a CPU",
         ("queries", "keys", "rows", "lanes"),
         True,
+        target="cpu",
     ),
     "attention-blocks": Schedule(
         _for_gpus("attention_cuda", "emit_attention_blocks"),
@@ -128,11 +140,13 @@ SCHEDULES: dict[str, Schedule] = {
         ("rows", "columns", "lanes"),
         True,
         1 << 13,
+        target="cpu",
     ),
     "element": Schedule(
         _for_gpus("contraction_cuda", "emit_elements"),
         ("window", "contraction", "pooled"),
         "an item for each element; its reduction may be a block's, for a GPU",
+        target="cuda",
     ),
     "block-tile": Schedule(
         _for_gpus("contraction_cuda", "emit_tiles"),
@@ -141,6 +155,7 @@ SCHEDULES: dict[str, Schedule] = {
         ("rows", "columns", "depth"),
         True,
         1 << 16,
+        target="cuda",
     ),
     "mma-tile": Schedule(
         _for_gpus("mma_cuda", "emit_mma_tiles"),
@@ -149,6 +164,7 @@ SCHEDULES: dict[str, Schedule] = {
         ("rows", "columns", "depth"),
         True,
         1 << 16,
+        target="cuda",
     ),
 }
 
@@ -164,6 +180,15 @@ def schedule_for(name: str | None, kernel: Kernel) -> Schedule:
         raise Unfit(f"there is no schedule '{name}'; " + (did_you_mean(name, SCHEDULES) or ", ".join(SCHEDULES)))
     found.check(kernel)
     return found
+
+
+def check_target(name: str, target: str) -> None:
+    """Unfit if a schedule, or one of several joined by SEPARATOR, is for another target; whatever is unknown passes."""
+    for part in name.split(SEPARATOR):
+        found = SCHEDULES.get(part)
+        if found is not None and found.target not in (None, target):
+            fitting = [name for name, other in SCHEDULES.items() if other.target in (None, target)]
+            raise Unfit(f"'{part}' is for {found.target}; {target} has {', '.join(fitting)}")
 
 
 def _schedule_of_parts(name: str | None, kernel: Kernel) -> Schedule:

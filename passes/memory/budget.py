@@ -17,7 +17,7 @@ def check_budget(function: Func, budget: int) -> None:
         message = (
             f"'@{function.symbol}' needs at least {least:,} bytes, {least - budget:,} over the budget of {budget:,}"
         )
-        hint = f"its largest values are {largest(function)}"
+        hint = f"plan-memory{{budget={least}}} is the least that can do; its largest values are {largest(function)}"
     else:
         message = f"the best plan found for '@{function.symbol}' needs {needed:,} bytes; the budget is {budget:,}"
         hint = f"the lower bound is {least:,}: raise plan-memory's effort; the largest values are {largest(function)}"

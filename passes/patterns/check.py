@@ -31,6 +31,7 @@ from dlir.passes.patterns.syntax import (
     walk,
 )
 from dlir.passes.patterns.vocabulary import STANCES
+from dlir.textir.foreign import foreign_op
 from dlir.textir.source import Source
 
 #: A rule must not make ops of a level above its own.
@@ -154,9 +155,8 @@ class _RuleChecker(ConditionChecker):
             if DIALECTS.find(dialect) is None:
                 self.error(app, f"unknown dialect '{dialect}'", did_you_mean(dialect, DIALECTS), length=len(dialect))
             else:
-                self.error(
-                    app, f"unknown op '{app.op}'", did_you_mean(app.op, dialect_ops(dialect)), length=len(app.op)
-                )
+                hint = foreign_op(app.op) or did_you_mean(app.op, dialect_ops(dialect))
+                self.error(app, f"unknown op '{app.op}'", hint, length=len(app.op))
         elif cls.schema().regions or cls.is_terminator:
             self.error(app, f"'{app.op}' cannot stand in a rule: it has regions or ends a block", length=len(app.op))
             return None
@@ -207,9 +207,21 @@ class _RuleChecker(ConditionChecker):
         for name in rule.ignores:
             if name not in STANCES:
                 hint = did_you_mean(name, STANCES) or f"a rule may ignore {', '.join(STANCES)}"
-                self.error(rule, f"a rule cannot ignore '{name}'", hint)
+                self.error(self._word("ignores", name), f"a rule cannot ignore '{name}'", hint)
         if not isinstance(rule.benefit, int) or rule.benefit < 1:
-            self.error(rule, "a benefit is a whole number from 1 on")
+            self.error(self._word("benefit", ""), "a benefit is a whole number from 1 on")
+        for node in walk(rule):
+            if isinstance(node, Number) and isinstance(node.value, int) and not -(1 << 63) <= node.value < 1 << 64:
+                self.error(node, "no integer type holds this number")
+
+    def _word(self, keyword: str, text: str) -> Node:
+        """Where `text` stands behind a keyword of the rule's own; the keyword if that is not found."""
+        rule, whole = self.rule, self.source.text
+        start = whole.rfind(keyword, rule.start, rule.end) if text else whole.find(keyword, rule.start, rule.end)
+        word = text.partition(" ")[0]
+        found = whole.find(word, start + len(keyword), rule.end) if word else -1
+        start, length = (found, len(text)) if found >= 0 else (start, len(keyword))
+        return Node(start=start, end=start + length)
 
     def _whole(self) -> None:
         rule, root = self.rule, find_op(self.rule.match.op)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -13,6 +14,7 @@ from lark import Transformer, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from dlir.ir.errors import Diagnostic, DlirError, did_you_mean
+from dlir.ir.registry import find_op, load_dialect
 from dlir.passes.patterns import syntax
 from dlir.textir.source import Source
 
@@ -100,10 +102,29 @@ def _diagnostic(source: Source, start: int, end: int, error: UnexpectedInput) ->
     names = list(dict.fromkeys(_NAMES.get(name, f"'{name.lower()}'") for name in sorted(expected)))
     listed = " or ".join(names) if len(names) < 3 else "one of: " + ", ".join(names)
     what = f"'{word}'" if word else "end of the rule"
-    hint = did_you_mean(word, (name.strip("'") for name in names if name.strip("'").isalpha()))
+    hint = _hint(word, expected) or did_you_mean(word, (name.strip("'") for name in names if name.strip("'").isalpha()))
     return Diagnostic(
         f"unexpected {what}, expected {listed}", source.location(offset, offset + len(word or " ")), hint=hint
     )
+
+
+def _hint(word: str, expected: Iterable[str]) -> str | None:
+    """Help for a slip that has a name; `expected` holds terminals."""
+    wanted = set(expected)
+    if "OPNAME" in wanted and re.fullmatch(r"[a-zA-Z]\w*", word):
+        home = next((name for name in ("nd", "nn", "arith") if load_dialect(name) and find_op(f"{name}.{word}")), None)
+        return f"did you mean '{home}.{word}'?" if home else f"did you mean '%{word}'?" if "VALUE" in wanted else None
+    if word == '"' and "OPNAME" in wanted:
+        return "the name of an op stands without quotes"
+    if word.startswith("%") and wanted == {"LPAR"}:
+        return f"operands stand in parentheses: nd.exp({word})"
+    if word in ("->", "=>", "where") and "REWRITE" in wanted:
+        return "what takes its place comes next, behind the word 'rewrite'"
+    if word in (";", ":"):
+        return "no sign stands between the parts of a rule"
+    if word in ("module", "builtin.module", "func.func") and "PATTERN" in wanted:
+        return "this is a module; a file of rules holds 'pattern @name { ... }'"
+    return None
 
 
 @v_args(meta=True)

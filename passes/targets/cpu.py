@@ -15,6 +15,7 @@ from dlir.passes.kernels.grid import crossing, merge_dims
 from dlir.passes.kernels.parts import SEPARATOR
 from dlir.passes.kernels.plan import Plan
 from dlir.passes.kernels.roles import Roles, reads_vectors, roles_of
+from dlir.passes.kernels.rows import kept_in_results
 from dlir.passes.kernels.scan import runs_of, width_of
 from dlir.passes.kernels.scatter import tile_on_cpu
 from dlir.passes.targets.cpu_tiles import FEW_ROWS, LONGEST, SMALL_CONTRACTION, direct_tile, step_cost
@@ -55,7 +56,9 @@ def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
     if plan.form == "parts":
         return _choose_parts(plan, vector_bytes)
     if plan.form == "row":
-        return ("rows", (ROWS_TOGETHER,)) if plan.after is None and _is_across(plan) else ("row", ())
+        if plan.after is None and _is_across(plan):
+            return "rows", (ROWS_TOGETHER,)
+        return "row-in-result" if kept_in_results(plan) else "row", ()
     if plan.form == "scan":
         return "scan", _totals_together(plan)
     if plan.form == "scatter":

@@ -230,7 +230,8 @@ def test_ctrl_c_is_one_word():
 
 
 @pytest.mark.parametrize(
-    "module", ["dlir.frontends.cli.opt", "argparse", "dlir.frontends.cli.common", "dlir.ir.errors", "dlir.textir", "numpy"]
+    "module",
+    ["dlir.frontends.cli.opt", "argparse", "dlir.frontends.cli.common", "dlir.ir.errors", "dlir.textir", "numpy"],
 )
 def test_ctrl_c_while_it_starts_is_one_word(program, module):
     process = spawn("-c", INTERRUPTING.format(module=module) + STARTED, str(program))

@@ -36,6 +36,29 @@ def test_print_ir_changed_prints_nothing_where_nothing_changed(program):
     assert "// ---- after canonicalize: unchanged" in done.err and "// ---- after cse\n" in done.err
 
 
+def test_print_ir_of_several_passes_and_of_each_function(tmp_path):
+    path = tmp_path / "p.dlir"
+    path.write_text(TEXT + TEXT.replace("@main", "@other"))
+    done = run("dlir-opt", path, "-p", "func(canonicalize,cse),dce", "--print-ir", "cse, dce")
+    shown = [line.removeprefix("// ---- after ") for line in done.err.splitlines() if line.startswith("// ----")]
+    assert shown == ["cse on @main", "cse on @other", "dce"]
+    done = run("dlir-opt", path, "-p", "func(canonicalize,cse)", "--diff")
+    assert "after canonicalize on @main: unchanged" in done.err and done.err.count("-  %b = nd.mul %x, %y") == 2
+
+
+def test_passes_are_given_at_once_or_one_by_one(program):
+    done = run("dlir-opt", program, "-p", "canonicalize", "-p", "cse,dce", "--dump-pipeline")
+    assert done.err == "canonicalize,cse,dce\n"
+
+
+@pytest.mark.parametrize("command", ["dlir-opt", "dlir-run"])
+def test_the_version(command):
+    import dlir
+
+    done = run(command, "--version")
+    assert (done.code, done.out) == (0, f"{command} {dlir.__version__}\n")
+
+
 def test_diff_shows_only_what_changed(program):
     done = run("dlir-opt", program, "-p", "cse", "--print-ir", "all", "--diff")
     assert "-    %b = nd.mul %x, %y" in done.err and "\n+    %c = nd.add %a, %a" in done.err
@@ -58,6 +81,7 @@ def test_timing_and_stats(program):
     assert any(line.endswith("func(canonicalize,cse)") for line in lines) and any("  cse" in line for line in lines)
     stats = {entry["pass"]: entry["stats"] for entry in json.loads(lines[-1])}
     assert stats["cse"] == {"merged": 1} and stats["fuse"]["kernels"] == 1
+    assert all(any(line.endswith(word) for line in lines) for word in ("(read)", "(verify after passes)", "(write)", "total"))
 
 
 def test_the_pipeline_is_dumped_with_its_options(program):

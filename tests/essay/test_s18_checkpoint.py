@@ -55,7 +55,7 @@ def test_training_goes_on_in_a_fresh_process(training, tmp_path, measured):
 
 
 def test_the_text_comes_back_and_so_do_the_bytes(training, tmp_path, measured):
-    step, prediction = training
+    _, prediction = training
     prediction.save(tmp_path / "net.safetensors")
     found = load(tmp_path / "net.safetensors")
     assert str(found) == str(prediction)
@@ -73,8 +73,16 @@ def test_damage_is_told(training, tmp_path, measured):
     for name, data, message in [
         ("cut off", whole[: len(whole) - 9], "not a valid safetensors file"),
         ("a header that is no header", whole[:8] + b"\xff" * 8 + whole[16:], "not a valid safetensors file"),
-        ("a newer version", whole.replace(b'"dlir.version":"1"', b'"dlir.version":"9"'), "is a checkpoint of version 9"),
-        ("an op that is not there", whole.replace(b"nn.mse_loss", b"nn.mse_lost"), "op 'nn.mse_lost', which is not known"),
+        (
+            "a newer version",
+            whole.replace(b'"dlir.version":"1"', b'"dlir.version":"9"'),
+            "is a checkpoint of version 9",
+        ),
+        (
+            "an op that is not there",
+            whole.replace(b"nn.mse_loss", b"nn.mse_lost"),
+            "op 'nn.mse_lost', which is not known",
+        ),
         ("empty", b"", "not a valid safetensors file"),
     ]:
         assert data != whole, name

@@ -38,7 +38,8 @@ def drawn(cls, rng):
     # Positive, as variances are; of both signs otherwise.
     move = np.abs if "batch_norm" in cls.op_name else np.asarray
     return [
-        array if array is None or array.dtype.kind != "f" else move(rng.standard_normal(array.shape)) for array in arrays
+        array if array is None or array.dtype.kind != "f" else move(rng.standard_normal(array.shape))
+        for array in arrays
     ], attributes
 
 
@@ -56,7 +57,9 @@ def test_every_big_op_is_the_small_ops_that_it_decomposes_into(name, tmp_path, m
     (tmp_path / "small.dlir").write_text(to_text(module))
     read = load(tmp_path / "small.dlir")
     types = find_function(module, "main").type.results
-    pairs = zip(derived(big, types, inputs), derived(read if isinstance(read, list) else [read], types, inputs), strict=True)
+    pairs = zip(
+        derived(big, types, inputs), derived(read if isinstance(read, list) else [read], types, inputs), strict=True
+    )
     for mine, theirs in pairs:
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
     measured(f"{len(dialect_ops('nn'))} big ops: outputs and gradients are their decompositions' at 1e-5")

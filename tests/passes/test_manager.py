@@ -12,7 +12,7 @@ from dlir.ir.dialects.func import Func
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import func, nd
 from dlir.ir.types import F32, TensorType
-from dlir.passes.manager import PASSES, BrokenModule, Pass, PassManager, find_pass
+from dlir.passes.manager import PASSES, BrokenModule, Nested, Pass, PassManager, find_pass
 from dlir.passes.pipeline_text import parse_pipeline
 from dlir.passes.pipelines import PIPELINES, pipeline_for
 
@@ -68,6 +68,63 @@ def test_nesting_runs_on_functions_and_prints_as_written():
     assert [len(list(op.body.ops)) for op in module.body.ops] == [1, 1]
     assert [(t.name, t.depth) for t in manager.timings][2:] == [("canonicalize{seed=2}", 1), ("cse", 1)]
     assert manager.passes[1].passes[0].stats["dead"] == 4
+
+
+def functions(*names: str) -> Module:
+    """A module of functions, each with an op twice."""
+    module = Module.empty()
+    for name in names:
+        function = Func.make(name, [TensorType((2,), F32)])
+        module.body.append(function)
+        with at_end(function.body):
+            nd.add(nd.exp(function.body.args[0]), nd.exp(function.body.args[0]))
+            func.return_()
+    return module
+
+
+def test_what_passes_count_on_several_functions_is_added_up():
+    manager = PassManager.from_text("func(cse)")
+    manager.run(functions("f", "g"))
+    assert manager.passes[0].passes[0].stats["merged"] == 2
+
+
+def test_passes_on_functions_are_watched_one_by_one():
+    seen = []
+    manager = PassManager.from_text("func(cse,dce),dce")
+    manager.after = lambda item, root: seen.append((item.name, root.name))
+    manager.after_nested = lambda item, root: seen.append((item.name, root.symbol))
+    manager.run(functions("f", "g"))
+    wanted = [("cse", "f"), ("dce", "f"), ("cse", "g"), ("dce", "g"), ("func", "builtin.module"), ("dce", "builtin.module")]
+    assert seen == wanted
+
+
+@dataclass
+class Thief(Pass, name="thief"):
+    """Takes away what functions return with."""
+
+    runs_on_functions = True
+
+    def run(self, function):
+        function.body.terminator.erase()
+
+
+@dataclass
+class Stumbler(Pass, name="stumbler"):
+    """Fails."""
+
+    runs_on_functions = True
+
+    def run(self, function):
+        raise ZeroDivisionError("oh no")
+
+
+def test_a_pass_on_functions_that_breaks_one_is_named_itself():
+    manager = PassManager([Nested([find_pass("cse")(), Thief(), find_pass("dce")()])])
+    with pytest.raises(BrokenModule, match="pass 'thief' made the module invalid"):
+        manager.run(functions("f"))
+    with pytest.raises(ZeroDivisionError) as caught:
+        PassManager([Nested([Stumbler(), find_pass("dce")()])]).run(functions("f", "g"))
+    assert caught.value.__notes__ == ["in pass 'stumbler' on '@f'"]
 
 
 def test_an_empty_pipeline_has_no_passes():

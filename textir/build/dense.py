@@ -96,16 +96,27 @@ def _wrong_element(body: str, leaves: list[Any], dtype: Any) -> ElementsError:
 def _from_hex(digits: str, type: Any) -> np.ndarray:
     dtype = type.dtype.numpy
     given = len(digits) // 2
-    if given not in (type.nbytes, dtype.itemsize) or len(digits) % 2:
+    packed = -(-type.size // 8) if type.dtype is I1 else type.nbytes
+    if given not in (type.nbytes, dtype.itemsize, packed) or len(digits) % 2:
         raise ValueError(f"{type} takes {type.nbytes} bytes, and the string holds {len(digits)} hexadecimal digits")
     try:
         data = bytes.fromhex(digits)
     except ValueError:
         raise ValueError("only hexadecimal digits may follow 0x") from None
-    if type.dtype is I1 and not {0, 1}.issuperset(data):
-        raise ValueError("a byte of an i1 element is 00 or 01")
-    array = np.frombuffer(data, np.uint8).view(dtype)
-    return array.reshape(type.shape if given == type.nbytes else ())
+    array = np.frombuffer(data, np.uint8)
+    if type.dtype is I1:
+        return _bools(array, type)
+    return array.view(dtype).reshape(type.shape if given == type.nbytes else ())
+
+
+def _bools(data: np.ndarray, type: Any) -> np.ndarray:
+    """Elements of type i1: one a bit, as LLVM up to 22 prints them, or one a byte, 00 or 01 (or FF, as xDSL has it)."""
+    one_byte_each = {0, 1, 0xFF}.issuperset(data.tobytes())
+    if data.size not in (1, type.nbytes) or (data.size == 1 < type.size <= 8 and not one_byte_each):
+        return np.unpackbits(data, count=type.size, bitorder="little").view(np.bool_).reshape(type.shape)
+    if not one_byte_each:
+        raise ValueError("a byte of an i1 element is 00, 01 or FF")
+    return (data != 0).reshape(type.shape if data.size == type.nbytes else ())
 
 
 def _convert(leaves: list[Any], dtype: Any) -> np.ndarray:

@@ -89,6 +89,17 @@ class DictionaryActions(NumberActions):
                 seen.add(name)
         return entries
 
+    def beside(self, own: Dictionary, others: Dictionary) -> tuple[Dictionary, Dictionary]:
+        """What stands in ``<{...}>`` of an op of which nothing is known, and that and its dictionary as one.
+
+        MLIR keeps a name that is in both twice; here the one that is the op's own is called ``<{name}>`` then.
+        """
+        twice = own[0].attributes.keys() & others[0].attributes.keys()
+        if twice:
+            items = [(f"<{{{name}}}>" if name in twice else name, start, found) for name, start, found in own[0].items]
+            own = Entries(items), own[1]
+        return own, self.joined(own, others)  # type: ignore[return-value]
+
     def joined(self, first: Dictionary | None, second: Dictionary | None) -> Dictionary | None:
         """Two dictionaries as one."""
         if first is None or second is None:

@@ -110,6 +110,9 @@ class MakingActions(RegionActions):
         self, head: Head, regions: Sequence[Region], declared: tuple[Type, ...] | None, location: Location | None
     ) -> None:
         """Put something in the place of an op that is wrong; its results may be used without further complaints."""
+        schema = head.info.schema
+        if schema is not None and any(spec.kind == "symbol" for spec in schema.symbols):
+            self.passed_over.update(token[0] for token in head.symbols or ())
         if declared is None:
             declared = (POISON,) * sum(count for _, count in result_names(head.results))
         self.add(UNKNOWN_OP, head.start, head.results, head.operands, declared, {}, regions, head.successors, location)

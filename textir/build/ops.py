@@ -44,7 +44,9 @@ class OpActions(SkippingActions):
         info = self._infos.get(name[0]) or self._generic_info(name)
         start = name[1] if results is None else results[1]
         values, values_start = operands
-        if props is not None:
+        if props is not None and entries is not None and info.schema is None:
+            props, entries = self.beside(props, entries)
+        elif props is not None:
             entries = self.joined(props, entries)
         for value, type in zip(values, signature.inputs):
             if value.type is not type:
@@ -88,7 +90,10 @@ class OpActions(SkippingActions):
         location: Location | None,
     ) -> None:
         info, start, name, results, values, values_start, _, props, successors = self.heads.pop()
-        entries = self.joined(props, entries)
+        if props is not None and entries is not None and info.schema is None:
+            props, entries = self.beside(props, entries)
+        elif props is not None:
+            entries = self.joined(props, entries)
         self._check_signature(values, values_start, signature)
         if info.schema is None:
             attributes = {} if entries is None else entries[0].attributes.copy()

@@ -146,10 +146,22 @@ def is_beyond(info: OpInfo, attributes: Mapping[str, Attribute], signature: Func
 
 def is_foreign(info: OpInfo, signature: FunctionType) -> bool:
     """Whether an op of upstream's has operands or results that none of its class has, even if it looks alike."""
-    return info.name.startswith(("memref.", "gpu.")) and any(
-        isinstance(type, UnrankedType) or str(type) == "!gpu.async.token"
-        for type in (*signature.inputs, *signature.results)
-    )
+    if not info.name.startswith(("memref.", "vector.", "gpu.")):
+        return False
+    types = (*signature.inputs, *signature.results)
+    return any(map(_is_foreign_type, types)) or (info.name == "memref.view" and not _is_plain_view(types))
+
+
+def _is_foreign_type(type: Type) -> bool:
+    """Whether it is a buffer of other things than numbers, or of unknown rank, a vector of unknown length, a token."""
+    if isinstance(type, ShapedType):
+        return not isinstance(type.dtype, ScalarType) or (isinstance(type, VectorType) and any(type.scalable))
+    return isinstance(type, UnrankedType) or str(type) == "!gpu.async.token"
+
+
+def _is_plain_view(types: Sequence[Type]) -> bool:
+    """Whether a view is from a buffer without a layout to numbers of a known size."""
+    return all(type.layout is None and type.dtype.has_numpy for type in types if isinstance(type, MemRefType))
 
 
 def _is_odd(info: OpInfo, attribute: Attribute) -> bool:
@@ -244,6 +256,8 @@ def _how_to_write(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> st
     words = getattr(info.cls, "predicates", ())
     if spec.name == "predicate" and isinstance(attribute, StringAttr) and attribute.value in words:
         return f"it is written as in MLIR's generic form, by its number: {words.index(attribute.value)} : i64"
+    if isinstance(attribute, OpaqueAttr) and str(attribute).startswith("dense<"):
+        return "these elements can be printed, but no array in memory holds them"
     if spec.kind == "dense elements":
         return "data is written with its type: dense<[1.0, 2.0]> : tensor<2xf32>"
     if spec.kind == "a bool":

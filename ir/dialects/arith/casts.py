@@ -204,20 +204,29 @@ class FPToUI(Cast, name="arith.fptoui"):
         return from_integer(_saturate(value, 0, (1 << bits) - 1), dtype)
 
 
-class IndexCast(Cast, name="arith.index_cast"):
-    """An index as an integer or an integer as an index: signed extension, or the low bits."""
+class _OfIndex(Cast):
+    """Base of the conversions between an index and an integer."""
 
+    __slots__ = ()
     kinds = ("x", "x")
+
+    def verify(self) -> None:
+        super().verify()
+        source, target = element_type(self.operands[0].type), element_type(self.result.type)
+        if (source is INDEX) is (target is INDEX):
+            raise DlirError(f"converts between index and an integer, not {source} to {target}", self.location)
+
+
+class IndexCast(_OfIndex, name="arith.index_cast"):
+    """An index as an integer or an integer as an index: signed extension, or the low bits."""
 
     @staticmethod
     def convert(value: Any, dtype: np.dtype) -> Any:
         return from_integer(as_signed(value), dtype)
 
 
-class IndexCastUI(Cast, name="arith.index_castui"):
+class IndexCastUI(_OfIndex, name="arith.index_castui"):
     """An index as an integer or an integer as an index: unsigned extension, or the low bits."""
-
-    kinds = ("x", "x")
 
     @staticmethod
     def convert(value: Any, dtype: np.dtype) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dlir.ir.dialects.nd.operands import spell_shape
 from dlir.ir.errors import InferError
-from dlir.ir.types import I1, IntegerType, Shape, TensorType, Type, is_float
+from dlir.ir.types import I1, FloatType, IntegerType, Shape, TensorType, Type
 
 #: Spellings of the kinds that `kind_of` tells apart.
 KIND_WORDS = {"b": "bool (i1)", "i": "integers", "u": "unsigned integers", "f": "floats"}
@@ -16,15 +16,19 @@ def kind_of(dtype: Type) -> str | None:
     """b, i, u or f for a bool, a signed or unsigned integer or a float; None for what arrays do not compute with."""
     if dtype is I1:
         return "b"
+    if not (isinstance(dtype, IntegerType | FloatType) and dtype.has_numpy):
+        return None
     if isinstance(dtype, IntegerType):
         return "u" if dtype.signedness == "unsigned" else "i"
-    return "f" if is_float(dtype) else None
+    return "f"
 
 
 def need_kind(dtype: Type, kinds: str) -> None:
     """InferError unless `dtype` is of one of `kinds`, letters as in `kind_of`."""
     kind = kind_of(dtype)
     if kind is None or kind not in kinds:
+        if isinstance(dtype, IntegerType | FloatType) and kind is None:
+            raise InferError(f"does not compute with {dtype}: no array in memory has such elements")
         # Where both kinds of integers are taken, "integers" says it.
         words = [KIND_WORDS[letter] for letter in kinds if letter != "u" or "i" not in kinds]
         listed = " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -14,18 +14,25 @@ class Verdict:
     """What was found about one rule: `problem` is None if it held on all `programs` and `runs` (inputs) that were tried."""
 
     pattern: Pattern
-    programs: int = 0
     runs: int = 0
     dtypes: Counter[str] = field(default_factory=Counter)
     problem: Diagnostic | None = None
+    #: The different programs that it held on.
+    texts: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def programs(self) -> int:
+        """How many different programs it held on."""
+        return len(self.texts)
 
     @property
     def ok(self) -> bool:
         return self.problem is None
 
     def __str__(self) -> str:
-        tried = f"{self.programs} programs, {self.runs} runs, {', '.join(sorted(self.dtypes)) or 'nothing'}"
-        return f"{'ok' if self.ok else 'REFUSED':8}{self.pattern.name}: {tried}"
+        if not self.ok:
+            return f"REFUSED {self.pattern.name}"
+        return f"ok      {self.pattern.name}: {self.programs} programs, {self.runs} runs, {', '.join(sorted(self.dtypes))}"
 
 
 @dataclass

@@ -40,7 +40,9 @@ def test_frozen_parameters_have_the_values_that_they_had():
 
 def test_frozen_weights_are_packed_once():
     w = Parameter("w", np.ones((256, 128), np.float32))
-    free, frozen = (compile(X @ w, freeze=is_frozen).lower(np.ones((64, 256), np.float32)) for is_frozen in (False, True))
+    free, frozen = (
+        compile(X @ w, freeze=is_frozen).lower(np.ones((64, 256), np.float32)) for is_frozen in (False, True)
+    )
     assert free.stats["layout"].get("packed", 0) == 0 and frozen.stats["layout"]["packed"] == 1
     assert "nd.pack" not in frozen.as_text("lowered") and free.variables.names == ("w",)
 

@@ -139,7 +139,11 @@ def test_gradients_of_what_has_none_are_named():
     assert diagnostic.location.file == __file__ and diagnostic.notes[0].location.line == total.location.line
     one("the result of nd.argmax, which is tensor<i64>", lambda: compile(nd.argmax(A, axis=0).grad(A))(A=floats))
     one("the result of nd.greater, which is tensor<3xi1>", lambda: compile((A > 1.0).grad(A))(A=floats))
-    one("with regard to input 'A', which is tensor<3xi64>", lambda: compile((A * 1.0).grad(A))(A=integers), "give floats")
+    one(
+        "with regard to input 'A', which is tensor<3xi64>",
+        lambda: compile((A * 1.0).grad(A))(A=integers),
+        "give floats",
+    )
     p = Parameter("count", np.arange(3))
     one("with regard to parameter 'count'", lambda: compile((p * 1.0).grad(p))())
     one(
@@ -170,6 +174,90 @@ def test_a_first_value_that_fails_leaves_the_parameter_without_one():
     p = Parameter("p", nd.matmul(np.ones((2, 3)), Constant(np.ones((2, 3)))))
     for _ in range(2):
         one("'nd.matmul'", lambda: p.value)
+
+
+def test_what_is_compiled():
+    for wrong in (3, "A", None, {"a": A}, np.ones(3)):
+        one("which is not a node", lambda wrong=wrong: compile(wrong), "Variable(name)")
+    for wrong in ("A", [A], {"a": A}):
+        one("an output is ", lambda wrong=wrong: compile([A, wrong]), "Variable(name)")
+    one("a variable needs a name, got ''", lambda: Variable(""))
+    one("a variable needs a name, got 3", lambda: Variable(3))
+    one("dtype <U3", lambda: A + "abc", "Variable(name)")
+    one("dtype complex128", lambda: A * 1j)
+    one("'backend' is a text, got None", lambda: compile(A, backend=None))
+    one("'level' is a text, got 2", lambda: compile(A, level=2), "O2")
+    one("at least 1, not 'a'", lambda: compile(A, limit="a"))
+    one(
+        "updates are pairs (parameter, new value), got <",
+        lambda: compile(A, updates=SGD(0.1)),
+        "optimizer.updates(loss)",
+    )
+    one("updates are pairs (parameter, new value), got 5", lambda: compile(A, updates=5))
+    assert compile(A * 2.0, donate=[A]).graph.donate == compile(A * 2.0, donate=A).graph.donate == ("A",)
+
+
+def test_attributes_are_of_their_kinds():
+    one("'nn.softmax' attribute 'axis' must be an integer, got 'last'", lambda: nn.softmax(A, axis="last"))
+    one("'nd.sum' attribute 'axes' must be a list of integers, got (0.5,)", lambda: nd.sum(A, axes=(0.5,)))
+    one("'nd.sum' attribute 'keepdims' must be a bool, got 'yes'", lambda: nd.sum(A, keepdims="yes"))
+    one(
+        "'nn.layer_norm' attribute 'epsilon' must be a float, got 'small'", lambda: nn.layer_norm(A, B, epsilon="small")
+    )
+    assert compile(nd.sum(A, axes=0))(A=np.ones((2, 3))).tolist() == [2, 2, 2], "one axis need not be a list"
+    assert compile(nd.reshape(A, shape=-1))(A=np.ones((2, 3))).shape == (6,)
+
+
+def test_shapes_and_byte_orders():
+    one("a shape is made of numbers from 0 on, got (None, 3)", lambda: Spec((None, 3)), "Spec((64, 3))")
+    one("there is no dtype 'foo'", lambda: Spec((3,), "foo"))
+    one("values of dtype >f4", lambda: compile(A)(np.ones(3, ">f4")), "newbyteorder")
+    assert Spec(3).shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: [_ for _ in A], "cannot be iterated over"),
+        (lambda: [_ for _ in range(A)], "no number while the graph is built, so it cannot count a loop"),
+        (lambda: float(A), "is no number"),
+        (lambda: A[0], r"cannot be indexed.*nd\.slice"),
+        (lambda: A > 0 and A < 1, r"no truth value.*nd\.select"),
+        (lambda: np.add.reduce(A), r"np\.add\.reduce does not take a symbolic value.*nd"),
+        (lambda: np.add(A, 1.0, out=np.ones(3)), r"np\.add does not take"),
+        (lambda: np.spacing(A), r"np\.spacing does not take"),
+    ],
+)
+def test_python_on_what_is_not_computed_yet(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_what_arrays_have_and_nodes_have_not():
+    for name, message in [
+        ("shape", "it comes with the arguments of a call"),
+        ("sum", r"use nd\.sum\(x, \.\.\.\)"),
+        ("T", r"use nd\.transpose\(x\)"),
+        ("shpae", "no attribute 'shpae'$"),
+    ]:
+        with pytest.raises(AttributeError, match=message):
+            getattr(A, name)
+    assert not hasattr(A, "__array__")
+
+
+def test_numpys_functions_and_arrays_make_nodes():
+    at = np.array([1.0, 2.0])
+    for node, wanted in [
+        (np.exp(A), np.exp(at)),
+        (at + A, 2 * at),
+        (np.float64(3.0) - A, 3 - at),
+        (at < A, [False, False]),
+        (np.multiply(A, 2.0), 2 * at),
+        (np.eye(2) @ np.reshape(at, (2, 1)) + A, np.reshape(at, (2, 1)) + at),
+        (np.negative(A), -at),
+    ]:
+        np.testing.assert_allclose(compile(node)(at), wanted)
+    assert np.exp(A).location.file == __file__
 
 
 def test_lowering_needs_no_arrays():

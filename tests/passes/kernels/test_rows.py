@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from dlir.ir.attributes import UNIT
 from dlir.ir.ops import nd
+from dlir.ir.types import F16, F32
 
 AFTER = "bufferize,plan-memory,lower-kernels,map{threshold=0}"
 
@@ -27,7 +29,9 @@ def scheduled(tools, module, schedule, tile=None):
     return fused
 
 
-@pytest.mark.parametrize(("schedule", "tile"), [("row", None), ("rows", (3,)), ("rows", (64,))])
+@pytest.mark.parametrize(
+    ("schedule", "tile"), [("row", None), ("row-in-result", None), ("rows", (3,)), ("rows", (64,))]
+)
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("shape", [(2, 5, 7), (1, 20, 1), (4, 1, 33)])
 class TestEveryAxis:
@@ -76,6 +80,36 @@ def test_costly_elements_are_computed_once_for_both_loops(tools):
     names = [op.name for op in lowered.walk()]
     assert names.count("math.exp") == 1
     assert names.count("memref.alloca") == 1
+
+
+def test_on_a_cpu_they_are_kept_where_the_result_goes(tools, rng):
+    """So that this memory is fetched while powers are computed, and no scratch is needed."""
+    x = rng.standard_normal((4, 50)).astype(np.float32)
+    module = tools.passes(tools.make(lambda x: nd.softmax(x), x), "fuse,schedule,bufferize,lower-kernels")
+    names = [op.name for op in module.walk()]
+    assert names.count("math.exp") == 1
+    assert "memref.alloca" not in names
+    np.testing.assert_allclose(tools.run(tools.passes(module, "map{threshold=0}"), [x])[0], softmax(x, 1), rtol=1e-5)
+
+
+def test_nor_where_the_result_is_of_another_type(tools, rng):
+    x = rng.standard_normal((4, 50)).astype(np.float16)
+    module = tools.make(lambda x: nd.cast(nd.softmax(nd.cast(x, dtype=F32)), dtype=F16), x)
+    lowered = tools.passes(module, "fuse,schedule,bufferize,lower-kernels")
+    assert [op.name for op in lowered.walk()].count("memref.alloca") == 1
+    (found,) = tools.run(tools.passes(lowered, "map{threshold=0}"), [x])
+    np.testing.assert_allclose(found, softmax(x.astype(np.float32), 1), rtol=1e-2)
+
+
+def test_nor_where_something_else_lies_until_the_end(tools, rng):
+    x, y = rng.standard_normal((2, 4, 50)).astype(np.float32)
+    module = tools.make(lambda x, y: nd.add(nd.softmax(x), y), x, y)
+    module.body.first.set_arg_attributes([{}, {"dlir.donated": UNIT}])
+    lowered = tools.passes(module, "fuse,schedule,bufferize,lower-kernels")
+    assert [op.name for op in lowered.walk()].count("memref.alloca") == 1
+    want = softmax(x, 1) + y
+    (found,) = tools.run(tools.passes(lowered, "map{threshold=0}"), [x, y.copy()])
+    np.testing.assert_allclose(found, want, rtol=1e-5, atol=1e-6)
 
 
 def test_a_row_too_long_for_scratch_is_computed_again(tools, rng):

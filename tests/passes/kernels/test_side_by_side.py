@@ -68,6 +68,28 @@ def test_contractions_that_read_one_array_are_one_kernel_on_a_cpu(tools):
     np.testing.assert_allclose(two, arrays[0] @ arrays[2], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_on_a_cpu_what_reduces_an_array_goes_with_a_product_of_it(tools, backend):
+    """As the gradients of weights and bias of a layer do."""
+
+    def body(g, x):
+        return nd.matmul(x, g, transpose_a=True), nd.mul(nd.sum(g, axes=(0,)), 0.1)
+
+    g, x = arrays_of((24, 20), (24, 40))
+    program = compile_module(tools.make(body, g, x), backend=backend)
+    assert program.kernels == (1 if backend == "cpu" else 2)
+    weights, bias = program(g, x)
+    np.testing.assert_allclose(weights, x.T @ g, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(bias, g.sum(0) * np.float32(0.1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_large_reduction_does_not_wait_beside_few_products(tools):
+    def body(g, x):
+        return nd.matmul(x, g, transpose_a=True), nd.sum(g, axes=(0,))
+
+    assert compile_module(tools.make(body, *arrays_of((24, 20), (24, 3)))).kernels == 2
+
+
 def test_kernels_that_wait_for_each_other_stay_apart(tools):
     def body(x, w, v):
         y = nd.matmul(nd.exp(x), w)

@@ -145,7 +145,9 @@ match func.call(%x) {callee = _} rewrite %x                 ^func.call -> 'func.
 match nd.neg(%x) rewrite memref.alloc()                     ^memref.alloc() -> 'memref.alloc' does more than compute
 match scf.for(%x) rewrite %x                                ^scf.for -> 'scf.for' cannot stand in a rule: it has regions
 match nd.neg(%x)#0 rewrite %x                               ^nd.neg(%x)#0 -> a rule matches a whole op
-match nd.neg(%x) rewrite %x ignores zeros                   ^pattern @a -> a rule cannot ignore 'zeros' | signed zero
+match nd.neg(%x) rewrite %x ignores zeros                   ^zeros -> a rule cannot ignore 'zeros' | signed zero
+match nd.exp(99999999999999999999) rewrite 1                ^99999999999999999999 -> no integer type holds
+match nd.where(%x, %x, %x) rewrite %x                       ^nd.where -> unknown op 'nd.where' | 'nd.select'
 match nd.neg(%x) rewrite nd.add(%x, %one = 1)               ^1 -> a number needs no name here
 match nd.neg(%x) rewrite nd.add(%x = nd.relu(%x), 1)        ^nd.relu(%x) -> '%x' is the name of something else
 match nd.neg(%x) rewrite rules_test.divmod(%x, 1)#0         ^1)#0 -> 'rules_test.divmod' does not take numbers
