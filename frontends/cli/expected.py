@@ -5,7 +5,8 @@
     %z = nd.oops %x
 
 ``@+N`` and ``@-N`` move the line, ``@above`` and ``@below`` by one; ``@unknown`` is for diagnostics without a place.  The
-text in braces must be part of the message.
+text in braces must be part of the message.  In ``expected-error-re {{got {{[0-9]+}} of 3}}`` what stands in braces once more
+is a regular expression.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from dataclasses import dataclass
 from dlir.ir.errors import Diagnostic
 from dlir.ir.location import Location, file_location
 
-_EXPECTED = re.compile(r"expected-(error|warning|note)\s*(@(?:[+-]\d+|above|below|unknown))?\s*\{\{(.*?)\}\}")
+_WHERE = r"\s*(@(?:[+-]\d+|above|below|unknown))?\s*"
+_EXPECTED = re.compile(rf"expected-(error|warning|note)(?:{_WHERE}\{{\{{(.*?)\}}\}}|-re{_WHERE}\{{\{{(.*)\}}\}})")
+#: What looks like one.
+_MEANT = re.compile(r"//.*\bexpected?-[a-z]+\b")
 _STEPS = {"@above": -1, "@below": 1}
 
 #: The line that separates the inputs of a file under ``--split-input-file``.
@@ -32,6 +36,8 @@ class Expectation:
     text: str
     written_at: int
     met: bool = False
+    #: What the message must hold, as a regular expression.
+    pattern: str = ""
 
 
 def expectations(text: str) -> list[Expectation]:
@@ -39,25 +45,49 @@ def expectations(text: str) -> list[Expectation]:
     found = []
     for number, line in enumerate(text.split("\n"), 1):
         for match in _EXPECTED.finditer(line):
-            severity, where, wanted = match.groups()
+            severity, where, wanted = match[1], match[2] or match[4], match[3] if match[5] is None else match[5]
+            pattern = re.escape(wanted) if match[5] is None else _pattern(wanted)
             place: int | None = number
             if where == "@unknown":
                 place = None
             elif where:
                 place = number + (_STEPS[where] if where in _STEPS else int(where[1:]))
-            found.append(Expectation(severity, place, wanted, number))
+            found.append(Expectation(severity, place, wanted, number, pattern=pattern))
+    return found
+
+
+def _pattern(text: str) -> str:
+    """The regular expression that a text with others in double braces stands for."""
+    parts = re.split(r"\{\{(.*?)\}\}", text)
+    return "".join(part if number % 2 else re.escape(part) for number, part in enumerate(parts))
+
+
+def _malformed(text: str) -> list[tuple[int, str]]:
+    """The lines with a comment that was meant as an expectation and is none, and what is wrong with them."""
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        match = _EXPECTED.search(line)
+        if match is None and _MEANT.search(line):
+            found.append((number, "this is no expectation: write // expected-error @+1 {{part of the message}}"))
+        elif match is not None and match[5] is not None:
+            try:
+                re.compile(_pattern(match[5]))
+            except re.error as error:
+                found.append((number, f"this is no regular expression: {error}"))
     return found
 
 
 def unmet(text: str, diagnostics: list[Diagnostic], file: str) -> list[str]:
     """How the diagnostics differ from what `text` asks for: missing and unexpected ones, one message each."""
+    complaints = [f"{file}:{number}: {problem}" for number, problem in _malformed(text)]
+    if complaints:
+        return complaints
     wanted = expectations(text)
-    complaints = []
     for severity, message, location in _flat(diagnostics):
         place = file_location(location)
         line = place.line if place is not None else None
         match = next(
-            (e for e in wanted if not e.met and e.severity == severity and e.line == line and e.text in message), None
+            (e for e in wanted if not e.met and e.severity == severity and e.line == line and re.search(e.pattern, message)), None
         )
         if match is not None:
             match.met = True

@@ -110,6 +110,37 @@ def test_an_example_is_a_program_that_runs(tmp_path, op):
     assert run("dlir-run", path, "--bench", "1").code == 0
 
 
+@pytest.mark.parametrize(
+    "op", ["scf.for", "scf.while", "state.write", "diff.gradient", "kernel.region", "memref.view", "gpu.shuffle", "vector.fma"]
+)
+def test_an_example_of_an_op_that_draws_no_operands_is_found_in_a_program(tmp_path, op):
+    path = tmp_path / "example.dlir"
+    assert run("dlir-opt", "--example", op, "-o", path).code == 0
+    done = run("dlir-opt", path)
+    assert done.code == 0 and op in done.out, done.err
+
+
+@pytest.mark.parametrize("op", ["arith.select", "arith.cmpf", "arith.truncf", "arith.index_cast", "math.powf"])
+def test_an_example_of_a_scalar_op(tmp_path, op):
+    path = tmp_path / "example.dlir"
+    assert run("dlir-opt", "--example", op, "-o", path).code == 0
+    done = run("dlir-opt", path)
+    assert done.code == 0 and op in done.out, done.err
+
+
+def test_examples_that_there_are_not():
+    done = run("dlir-opt", "--example", "nd.softmx")
+    assert done.code == 1 and "there is no op 'nd.softmx'" in done.err and "did you mean 'nd.softmax'?" in done.err
+    done = run("dlir-opt", "--example", "memref.dim")
+    assert done.code == 1 and "it is written memref.dim %source, %index" in done.err
+
+
+def test_lists_say_what_an_option_may_be():
+    listed = run("dlir-opt", "--list-passes").out
+    assert "target=cpu  the machine (one of cpu, cuda)" in listed
+    assert "max-buffers=32  inputs and results of one kernel at most (at least 2)" in listed
+
+
 def test_split_input_file_keeps_line_numbers(tmp_path):
     path = tmp_path / "split.dlir"
     path.write_text(TEXT + "// -----\n" + TEXT.replace("nd.add", "nd.ad"))

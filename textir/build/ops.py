@@ -141,11 +141,13 @@ class OpActions(SkippingActions):
     ) -> tuple[OpInfo, dict[str, Attribute]]:
         """`info` (or what stands for an op that does not fit its schema), and the op's attributes."""
         attributes: dict[str, Attribute] = {}
+        if info.name == "scf.for" and schema.is_foreign_loop(values, entries):
+            return OpInfo(info.name, None), {} if entries is None else entries[0].attributes.copy()
         try:
             attributes = schema.checked_attributes(info, entries, (), is_strict=False)
             if signature not in info.accepted:
                 if schema.is_foreign(info, signature):
-                    return OpInfo(info.name, None), attributes
+                    return OpInfo(info.name, None), {} if entries is None else entries[0].attributes.copy()
                 groups = schema.grouped(info, values, attributes, fill=False)
                 schema.check_kinds(info, groups)
                 if not info.needs_segments:

@@ -21,11 +21,22 @@ from dlir.ir.attributes import (
     TypeAttr,
 )
 from dlir.ir.core import Operation, UnregisteredOp, Value
+from dlir.ir.dialects.arith import constant_value
 from dlir.ir.errors import DlirError, InferError, did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
 from dlir.ir.schema import AttributeSpec, Schema, flatten_groups, segment_sizes
-from dlir.ir.types import I32, FunctionType, ShapedType, TensorType, Type, UnrankedType
+from dlir.ir.types import (
+    I32,
+    FunctionType,
+    MemRefType,
+    ScalarType,
+    ShapedType,
+    TensorType,
+    Type,
+    UnrankedType,
+    VectorType,
+)
 from dlir.ir.upstream import NOT_MODELLED, is_upstream
 from dlir.textir.build.dictionaries import Dictionary
 from dlir.textir.foreign import foreign_op
@@ -139,9 +150,8 @@ def is_beyond(info: OpInfo, attributes: Mapping[str, Attribute], signature: Func
     if not is_upstream(info.name):
         return False
     types = (*signature.inputs, *signature.results)
-    return any(isinstance(type, TensorType | UnrankedType) for type in types) or any(
-        _is_odd(info, item) for item in attributes.values()
-    )
+    is_of_type = is_foreign(info, signature) or any(isinstance(type, TensorType | UnrankedType) for type in types)
+    return is_of_type or any(_is_odd(info, item) for item in attributes.values())
 
 
 def is_foreign(info: OpInfo, signature: FunctionType) -> bool:
@@ -150,6 +160,12 @@ def is_foreign(info: OpInfo, signature: FunctionType) -> bool:
         return False
     types = (*signature.inputs, *signature.results)
     return any(map(_is_foreign_type, types)) or (info.name == "memref.view" and not _is_plain_view(types))
+
+
+def is_foreign_loop(values: Sequence[Value], entries: Dictionary | None) -> bool:
+    """Whether an ``scf.for`` counts with unsigned numbers or has a step that is not positive, which upstream lets pass."""
+    step = constant_value(values[2]) if len(values) > 2 else None
+    return (entries is not None and "unsignedCmp" in entries[0].attributes) or (isinstance(step, int) and step <= 0)
 
 
 def _is_foreign_type(type: Type) -> bool:
