@@ -123,7 +123,7 @@ class Signature:
 
 def _share_memory(one: np.ndarray, two: np.ndarray) -> bool:
     """Whether two arrays have an element in common; columns of one matrix lie within each other, and do not."""
-    return np.may_share_memory(one, two) and np.may_share_memory(one, two, max_work=1000)
+    return np.may_share_memory(one, two) and np.may_share_memory(one, two, max_work=1000)  # type: ignore[arg-type]
 
 
 def signature_of(function: Func) -> Signature:

@@ -4,7 +4,8 @@
 
 One line for each network, with one kernel per op (`unfused`, O1) and with the default pipeline (`fused`, O2): bytes when
 every op's result has memory of its own, bytes as planned (inputs, variables that are written, results and arena), the lower
-bound, the seconds of the passes which order kernels, share buffers and place them, and those of the whole pipeline.
+bound, the seconds of the passes which order kernels, share buffers and place them, and those of the whole pipeline,
+in CPU time of the one thread that passes run on.
 
 Forward networks, then training steps (``training_graphs.py``).  A plan more than 2% over the bound is made again with ten
 times the search (`longer`), as O3 does.  A line says ``over`` where a forward network's plan is larger than the bound, a
@@ -41,13 +42,13 @@ FORWARD, TRAIN, LONGER = 1.0, 1.05, 1.02
 def planned(graph: Graph, pipeline: str) -> tuple[MemoryReport, float, float]:
     """What a call needs after `pipeline`, the seconds that planning took, and those of all passes."""
     seconds: Counter[str] = Counter()
-    started = time.perf_counter()
+    started = time.process_time()
 
     def after(done: Pass, module: Module) -> None:
         nonlocal started
-        now = time.perf_counter()
+        now = time.process_time()
         seconds[done.name] += now - started
-        started = time.perf_counter()
+        started = time.process_time()
 
     lowered = PassManager.from_text(pipeline, verify_each=False, after=after).run(clone(graph.module))
     report = memory_report(graph.module, lowered)

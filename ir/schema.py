@@ -241,7 +241,9 @@ def _attribute_spec(name: str, hint: Any, default: Any) -> AttributeSpec:
         hint = type(choices[0])
     hint = typing.get_origin(hint) or hint
     if hint not in _CODECS:
-        raise TypeError(f"no attribute holds the keyword '{name}' of infer, which is annotated {getattr(hint, '__name__', hint)}")
+        raise TypeError(
+            f"no attribute holds the keyword '{name}' of infer, which is annotated {getattr(hint, '__name__', hint)}"
+        )
     kind, encode, coerce = _CODECS[hint]
     return AttributeSpec(name, kind, encode, coerce, required, default, choices)
 

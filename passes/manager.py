@@ -104,7 +104,9 @@ def find_pass(name: str) -> type[Pass]:
     for item in (found, *vars(found).values()):
         if isinstance(item, type) and issubclass(item, Pass) and item.name == name:
             if not dataclasses.is_dataclass(item):
-                raise DlirError(f"pass '{name}' of {PASSES.source(name)} is no dataclass", hint="write @dataclass above it")
+                raise DlirError(
+                    f"pass '{name}' of {PASSES.source(name)} is no dataclass", hint="write @dataclass above it"
+                )
             return item
     raise DlirError(f"{PASSES.source(name)} does not define pass '{name}'")
 
@@ -217,7 +219,7 @@ class PassManager:
             item.run(function)
         except Exception as error:
             if not isinstance(error, DlirError):
-                error.add_note(f"in pass {with_plugin(item.name)} on '@{function['sym_name']}'")
+                error.add_note(f"in pass {with_plugin(item.name)} on '@{function.get('sym_name')}'")
             raise
         timing.seconds += time.perf_counter() - start
         item.stats.update(counted)

@@ -39,7 +39,7 @@ class Reorder(Pass, name="reorder"):
         after = peak(graph, best)
         if after >= before:
             return
-        bound = bytes_needed(function, 0)[1]
+        bound = bytes_needed(function, None)[1]
         _arrange(best)
         if bytes_needed(function, 0)[0] >= bound:
             # It is not clear from the bound alone.

@@ -198,6 +198,9 @@ def _operation(spot: Spot) -> Advice | None:
         return f"unexpected '{word}'", "did you mean 'attributes'?"
     if word in _FOREIGN_DEFINITIONS and after.lstrip().startswith("%"):
         return f"'{word}' is not an operation", f"a result needs no word: {after.strip().partition('=')[0].strip()} ="
+    if word == "pattern" and after.lstrip().startswith("@"):
+        hint = "rewrite rules are given with --patterns, and tried with --check-patterns"
+        return "'pattern' is not an operation: this is a file of rules", hint
     if word in _FOREIGN_FUNCTIONS:
         return f"'{word}' is not an operation", "a function is written func.func @main(%x: tensor<4xf32>) { ... }"
     return f"'{word}' is not an operation", _op_hint(word)

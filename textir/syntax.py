@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from dlir.ir.errors import Diagnostic, Note
 from dlir.textir.driver import Driver, driver
@@ -33,9 +34,19 @@ _REST = re.compile(r"\}[^\S\n]*$")
 _CULPRIT = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|->|[%@#!^]?[\w$.-]+|\{-#|#-\}|/[/*]|\S')
 
 
-#: What closes a bracket, by the sign and the terminal that open it.
+class Bracket(NamedTuple):
+    """A bracket that is open: its sign, that which closes it, where it stands, and whether a region begins with it."""
+
+    start: str
+    end: str
+    place: int
+    is_region: bool
+
+
+#: What opens and closes a bracket, by the terminal that opens it.
 BRACKETS = {"LBRACE": ("{", "}"), "LPAR": ("(", ")"), "LSQB": ("[", "]"), "LESSTHAN": ("<", ">")}
 _CLOSING = ("RBRACE", "RPAR", "RSQB", "CLOSE")
+_ENDS = ("}", ")", "]", ">")
 
 #: Tokens that open a region, as those of an operation that could not be read.
 OPENING = (("MODULE", "module"), ("LBRACE", "{"))
@@ -199,19 +210,16 @@ class _Recovery:
             line = self.text[self.text.rfind("\n", 0, offset) + 1 : offset]
         rest = self.text[offset + len(word) :].partition("\n")[0]
         spot = Spot(expected, word, line[-400:], rest, at_line_end and bool(word))
-        opened = self._innermost_bracket()
-        is_other = opened is not None and word in ("}", ")", "]", ">") and word != BRACKETS[opened[0]][1]
-        wanted_end = BRACKETS[opened[0]][1] if opened and is_other else None
-        message, hint = describe(spot, wanted_end, nothing_open=opened is None)
-        if opened is not None and self._is_worth_a_note(
-            opened, is_other and message.endswith(f"expected '{wanted_end}'")
-        ):
-            place = self.source.location(opened[1])
-            notes.append(Note(f"the '{BRACKETS[opened[0]][0]}' that is open stands here", place))
+        bracket = self._innermost_bracket()
+        wanted_end = bracket.end if bracket is not None and word in _ENDS and word != bracket.end else None
+        message, hint = describe(spot, wanted_end, nothing_open=bracket is None)
+        is_wanted = wanted_end is not None and message.endswith(f"expected '{wanted_end}'")
+        if bracket is not None and (is_wanted or self._may_be_forgotten(bracket)):
+            place = self.source.location(bracket.place)
+            notes.append(Note(f"the '{bracket.start}' that is open stands here", place))
         return Diagnostic(message, self.source.location(start, end), notes=notes, hint=hint)
 
-    def _innermost_bracket(self) -> tuple[str, int, bool] | None:
-        """The terminal of the innermost bracket that is open, where it stands, and whether a region begins with it."""
+    def _innermost_bracket(self) -> Bracket | None:
         closed = 0
         for state, place in zip(reversed(self.stack), reversed(self.places)):
             name = self.brackets.get(state)
@@ -220,14 +228,12 @@ class _Recovery:
             elif name is not None and closed:
                 closed -= 1
             elif name is not None and place >= 0:
-                return name, place, state in self.regions
+                return Bracket(*BRACKETS[name], place, state in self.regions)
         return None
 
-    def _is_worth_a_note(self, opened: tuple[str, int, bool], is_wanted: bool) -> bool:
-        """Whether a reader is to be shown a bracket that is open: what closes it is the only thing that `is_wanted`, or it
-        may have been forgotten, on an earlier line."""
-        _, place, is_region = opened
-        return is_wanted or (not is_region and "\n" in self.text[place : self.read_until + 1])
+    def _may_be_forgotten(self, bracket: Bracket) -> bool:
+        """Whether a reader may not see any more that this bracket is open: it is of an earlier line."""
+        return not bracket.is_region and "\n" in self.text[bracket.place : self.read_until + 1]
 
     # ------------------------------------------------------------ going on
 
@@ -259,12 +265,12 @@ class _Recovery:
 
     def _outside(self, failed: int) -> int:
         """How much of the stack can stay at most: not a region, the brace of which is missing in front of a parenthesis."""
-        opened = self._innermost_bracket()
+        bracket = self._innermost_bracket()
         is_end = self.text.startswith(")", failed) and self.text[self.read_until - 1 : self.read_until] != "}"
-        if opened is None or not opened[2] or not is_end:
+        if bracket is None or not bracket.is_region or not is_end:
             return len(self.stack)
-        is_list = self.text[max(opened[1] - 200, 0) : opened[1]].rstrip().endswith(("(", ","))
-        return self.places.index(opened[1]) if is_list else len(self.stack)
+        is_list = self.text[max(bracket.place - 200, 0) : bracket.place].rstrip().endswith(("(", ","))
+        return self.places.index(bracket.place) if is_list else len(self.stack)
 
     def _depth(self, wanted: str, is_whole: bool, most: int) -> int:
         """How much of the stack, `most` at most, can stay if `wanted` comes next; all of it, with the op in hand, if that

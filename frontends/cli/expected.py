@@ -39,6 +39,11 @@ class Expectation:
     #: What the message must hold, as a regular expression.
     pattern: str = ""
 
+    def fits(self, severity: str, line: int | None, message: str) -> bool:
+        """Whether a diagnostic is the one that is asked for, and no other was."""
+        is_here = not self.met and (self.severity, self.line) == (severity, line)
+        return is_here and re.search(self.pattern, message) is not None
+
 
 def expectations(text: str) -> list[Expectation]:
     """What the comments of `text` ask for."""
@@ -86,9 +91,8 @@ def unmet(text: str, diagnostics: list[Diagnostic], file: str) -> list[str]:
     for severity, message, location in _flat(diagnostics):
         place = file_location(location)
         line = place.line if place is not None else None
-        match = next(
-            (e for e in wanted if not e.met and e.severity == severity and e.line == line and re.search(e.pattern, message)), None
-        )
+        fitting = (item for item in wanted if item.fits(severity, line, message))
+        match = next(fitting, None)
         if match is not None:
             match.met = True
         elif severity != "note":  # notes may be left out

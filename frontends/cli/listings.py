@@ -9,7 +9,7 @@ import sys
 from typing import Any, cast
 
 from dlir.ir.op import Op
-from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
+from dlir.ir.registry import DIALECTS, dialect_ops, load_dialect
 from dlir.ir.schema import AttributeSpec
 from dlir.passes.manager import PASSES, find_pass
 from dlir.passes.pipelines import PIPELINES
@@ -61,7 +61,9 @@ def _passes_page(entries: list[dict[str, Any]]) -> str:
     parts = ["# Passes\n", "In the order in which the default pipeline runs them.\n"]
     for entry in entries:
         lines = [f"## `{entry['name']}`\n", entry["doc"], ""]
-        lines += [f"- `{o['name']}` (default `{_spell(o['default'])}`): {o['help']}{_limits(o)}" for o in entry["options"]]
+        lines += [
+            f"- `{o['name']}` (default `{_spell(o['default'])}`): {o['help']}{_limits(o)}" for o in entry["options"]
+        ]
         parts.append("\n".join(lines) + "\n")
     parts.append("# Pipelines\n")
     parts += [f"- `-{level}`: `{text}`" for level, text in PIPELINES.items()]

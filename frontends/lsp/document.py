@@ -15,11 +15,14 @@ from dlir.ir.errors import Diagnostic, DlirError
 from dlir.ir.location import Location, file_location
 from dlir.ir.types import Type
 from dlir.ir.verifier import verified
+from dlir.passes.patterns import parse_patterns
 from dlir.textir import parse_text
 
 #: Offsets from and to (exclusive).
 Range = tuple[int, int]
 
+#: How a file of rewrite rules begins.
+_RULES = re.compile(r"(?:\s|//[^\n]*(?:\n|$))*pattern\b")
 _WORD = re.compile(r"[%@#!^]?[\w$.-]+|\S", re.ASCII)
 
 
@@ -104,8 +107,11 @@ class Document:
 
     @cached_property
     def problems(self) -> list[Problem]:
-        """What dlir-opt says of the text."""
+        """What dlir-opt says of the text; of a file of rewrite rules, what --check-patterns says before it tries them."""
         try:
+            if _RULES.match(self.text):
+                parse_patterns(self.text, self.name)
+                return []
             verified(parse_text(self.text, self.name, self.path).module)
         except DlirError as error:
             return [self._problem(diagnostic) for diagnostic in error.diagnostics]

@@ -28,14 +28,17 @@ from dlir.ir.upstream import NOT_MODELLED
 from dlir.passes.memory.assignment import Assignment, Buffer
 from dlir.passes.memory.inplace import inplace_candidates, reshaped_operands
 from dlir.passes.memory.loops import CONTROL, Slots
-from dlir.passes.memory.packing import Host, lifetime, pack
+from dlir.passes.memory.packing import Host, lifetime, lower_bound, pack
 from dlir.passes.memory.parts import use_parts
 from dlir.passes.memory.timeline import Timeline, timeline
 from dlir.passes.memory.updates import add_states, is_new_value, place_writes
 
 
-def bytes_needed(function: Func, effort: int) -> tuple[int, int]:
-    """Bytes of results and arena of a function over tensors, and their lower bound; `effort` as in `pack`."""
+def bytes_needed(function: Func, effort: int | None) -> tuple[int, int]:
+    """Bytes of results and arena of a function over tensors, and their lower bound; `effort` as in `pack`.
+
+    Without effort nothing is packed: both are the bound.
+    """
     found = assign_buffers(function)
     homes = [b for b in dict.fromkeys(found.buffers.values()) if b.result is not None]
     copied = sum(function.body.terminator.operands[number].type.nbytes for number in found.copied_results)
@@ -256,7 +259,7 @@ def _results_in_donated(found: Assignment, homes: list[Buffer]) -> dict[Buffer, 
 
 
 def _bytes_needed(
-    found: Assignment, homes: list[Buffer], merges: dict[Buffer, Buffer], effort: int = 0
+    found: Assignment, homes: list[Buffer], merges: dict[Buffer, Buffer], effort: int | None = 0
 ) -> tuple[int, int]:
     """Bytes of results and arena if these results live in those donated arguments, and the lower bound.
 
@@ -275,6 +278,9 @@ def _bytes_needed(
             hosts.append(Host(buffer.dtype, buffer.nbytes, 0, buffer.first - 1))
     items = [lifetime(b.dtype, b.nbytes, b.first, b.last, hosts) for b in temporaries]
     results = sum(b.type.nbytes for b in homes if b.kind == "temporary" and b not in merges)
+    if effort is None:
+        bound = results + lower_bound(items)
+        return bound, bound
     packing = pack(items, effort=effort)
     return results + packing.height, results + packing.lower_bound
 

@@ -81,7 +81,9 @@ def test_timing_and_stats(program):
     assert any(line.endswith("func(canonicalize,cse)") for line in lines) and any("  cse" in line for line in lines)
     stats = {entry["pass"]: entry["stats"] for entry in json.loads(lines[-1])}
     assert stats["cse"] == {"merged": 1} and stats["fuse"]["kernels"] == 1
-    assert all(any(line.endswith(word) for line in lines) for word in ("(read)", "(verify after passes)", "(write)", "total"))
+    assert all(
+        any(line.endswith(word) for line in lines) for word in ("(read)", "(verify after passes)", "(write)", "total")
+    )
 
 
 def test_the_pipeline_is_dumped_with_its_options(program):
@@ -111,7 +113,17 @@ def test_an_example_is_a_program_that_runs(tmp_path, op):
 
 
 @pytest.mark.parametrize(
-    "op", ["scf.for", "scf.while", "state.write", "diff.gradient", "kernel.region", "memref.view", "gpu.shuffle", "vector.fma"]
+    "op",
+    [
+        "scf.for",
+        "scf.while",
+        "state.write",
+        "diff.gradient",
+        "kernel.region",
+        "memref.view",
+        "gpu.shuffle",
+        "vector.fma",
+    ],
 )
 def test_an_example_of_an_op_that_draws_no_operands_is_found_in_a_program(tmp_path, op):
     path = tmp_path / "example.dlir"
@@ -169,6 +181,26 @@ oops
     path.write_text(good.replace("takes 1", "takes 7"))
     done = run("dlir-opt", path, "--split-input-file", "--verify-diagnostics")
     assert done.code == 1 and "unexpected error" in done.err and "was not given: takes 7" in done.err
+
+
+def test_verify_diagnostics_by_regular_expressions(tmp_path):
+    path = tmp_path / "wrong.dlir"
+    text = "// expected-error-re @+1 {{unknown op 'nd.{{[a-z]+}}' }}\n%a = nd.zzz\n"
+    path.write_text(text)
+    assert "was not given" in run("dlir-opt", path, "--verify-diagnostics").err
+    path.write_text(text.replace("' }}", "'}}"))
+    assert run("dlir-opt", path, "--verify-diagnostics").code == 0
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["expected-eror @+1 {{x}}", "expected-error {{x", "expected-error 2 {{x}}", "expected-error-re {{a{{(}}}}"],
+)
+def test_what_was_meant_as_an_expectation_is_no_comment_like_others(tmp_path, comment):
+    path = tmp_path / "fine.dlir"
+    path.write_text(f"func.func @main() {{\n  // {comment}\n  return\n}}\n")
+    done = run("dlir-opt", path, "--verify-diagnostics")
+    assert done.code == 1 and f"{path}:2: this is no " in done.err
 
 
 def test_a_crash_leaves_a_reproducer_that_runs_again(program, tmp_path, monkeypatch):

@@ -94,7 +94,14 @@ def test_passes_on_functions_are_watched_one_by_one():
     manager.after = lambda item, root: seen.append((item.name, root.name))
     manager.after_nested = lambda item, root: seen.append((item.name, root.symbol))
     manager.run(functions("f", "g"))
-    wanted = [("cse", "f"), ("dce", "f"), ("cse", "g"), ("dce", "g"), ("func", "builtin.module"), ("dce", "builtin.module")]
+    wanted = [
+        ("cse", "f"),
+        ("dce", "f"),
+        ("cse", "g"),
+        ("dce", "g"),
+        ("func", "builtin.module"),
+        ("dce", "builtin.module"),
+    ]
     assert seen == wanted
 
 

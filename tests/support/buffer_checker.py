@@ -18,6 +18,7 @@ import numpy as np
 from dlir.ir.core import Block, Operation, Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
+from dlir.ir.dialects.nd.movement import View
 from dlir.ir.traversal import clone
 from dlir.ir.types import INDEX, MemRefType, TensorType
 from dlir.passes.bufferize import Bufferize, has_tensors
@@ -26,8 +27,8 @@ from dlir.passes.bufferize import Bufferize, has_tensors
 Content = tuple[tuple[int, Any, int], ...]
 #: A loop runs so often at most.
 _RUNS = 3
-#: Ops that move elements and compute nothing, and how many elements and runs of neighbours are looked at.
-_MOVES = ("nd.reshape", "nd.transpose", "nd.slice", "nd.concat", "nd.broadcast_to", "kernel.yield")
+#: Ops that move elements and compute nothing, besides views, and how many elements and runs of neighbours are looked at.
+_MOVES = ("nd.concat", "kernel.yield")
 _MOST_ELEMENTS, _MOST_RUNS = 1 << 22, 64
 #: Elements of the operands of kernels that are tried out.
 _MOST_TRIED = 1 << 13
@@ -151,7 +152,7 @@ def _key(block: Block) -> Any:
 
 def _runs_of_moves(block: Block) -> list[list[tuple[int, int, int]]] | None:
     """For a kernel that only moves elements: of which operands, from which byte to which, each result consists."""
-    if any(op.name not in _MOVES for op in block.ops):
+    if any(not isinstance(op, View) and op.name not in _MOVES for op in block.ops):
         return None
     values: dict[Value, np.ndarray] = {}
     first = 0

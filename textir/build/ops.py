@@ -12,6 +12,7 @@ from dlir.ir.location import Location
 from dlir.ir.types import FunctionType
 from dlir.textir.build import schema
 from dlir.textir.build.base import Token
+from dlir.textir.build.beyond import is_beyond, is_foreign, is_foreign_loop
 from dlir.textir.build.dictionaries import Dictionary
 from dlir.textir.build.making import UNKNOWN_OP, Head
 from dlir.textir.build.schema import OpInfo, OpProblem
@@ -141,13 +142,14 @@ class OpActions(SkippingActions):
     ) -> tuple[OpInfo, dict[str, Attribute]]:
         """`info` (or what stands for an op that does not fit its schema), and the op's attributes."""
         attributes: dict[str, Attribute] = {}
-        if info.name == "scf.for" and schema.is_foreign_loop(values, entries):
-            return OpInfo(info.name, None), {} if entries is None else entries[0].attributes.copy()
+        given = {} if entries is None else entries[0].attributes
+        if info.name == "scf.for" and is_foreign_loop(values, given):
+            return OpInfo(info.name, None), given.copy()
         try:
             attributes = schema.checked_attributes(info, entries, (), is_strict=False)
             if signature not in info.accepted:
-                if schema.is_foreign(info, signature):
-                    return OpInfo(info.name, None), {} if entries is None else entries[0].attributes.copy()
+                if is_foreign(info.name, signature):
+                    return OpInfo(info.name, None), given.copy()
                 groups = schema.grouped(info, values, attributes, fill=False)
                 schema.check_kinds(info, groups)
                 if not info.needs_segments:
@@ -155,8 +157,7 @@ class OpActions(SkippingActions):
             if len(regions) != info.regions:
                 schema.check_regions(info, len(regions))
         except OpProblem as problem:
-            given = {} if entries is None else entries[0].attributes
-            if schema.is_beyond(info, given, signature):
+            if is_beyond(info.name, given, signature):
                 return OpInfo(info.name, None), given.copy()
             self.report(problem, name, start, entries, [*signature.inputs, *(value.type for value in values)])
             return UNKNOWN_OP, attributes

@@ -21,23 +21,13 @@ from dlir.ir.attributes import (
     TypeAttr,
 )
 from dlir.ir.core import Operation, UnregisteredOp, Value
-from dlir.ir.dialects.arith import constant_value
 from dlir.ir.errors import DlirError, InferError, did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.registry import DIALECTS, dialect_ops, find_op, load_dialect
 from dlir.ir.schema import AttributeSpec, Schema, flatten_groups, segment_sizes
-from dlir.ir.types import (
-    I32,
-    FunctionType,
-    MemRefType,
-    ScalarType,
-    ShapedType,
-    TensorType,
-    Type,
-    UnrankedType,
-    VectorType,
-)
-from dlir.ir.upstream import NOT_MODELLED, is_upstream
+from dlir.ir.types import I32, FunctionType, ShapedType, Type
+from dlir.ir.upstream import NOT_MODELLED
+from dlir.textir.build.beyond import is_odd
 from dlir.textir.build.dictionaries import Dictionary
 from dlir.textir.foreign import foreign_op
 
@@ -142,51 +132,6 @@ def _other_dialect(name: str) -> str | None:
     return hint if is_like else None
 
 
-def is_beyond(info: OpInfo, attributes: Mapping[str, Attribute], signature: FunctionType) -> bool:
-    """Whether a use of an op that does not fit its class is one that upstream has and dlir does not.
-
-    That is arithmetic on tensors, memrefs of unknown rank, and numbers of types without a NumPy dtype.
-    """
-    if not is_upstream(info.name):
-        return False
-    types = (*signature.inputs, *signature.results)
-    is_of_type = is_foreign(info, signature) or any(isinstance(type, TensorType | UnrankedType) for type in types)
-    return is_of_type or any(_is_odd(info, item) for item in attributes.values())
-
-
-def is_foreign(info: OpInfo, signature: FunctionType) -> bool:
-    """Whether an op of upstream's has operands or results that none of its class has, even if it looks alike."""
-    if not info.name.startswith(("memref.", "vector.", "gpu.")):
-        return False
-    types = (*signature.inputs, *signature.results)
-    return any(map(_is_foreign_type, types)) or (info.name == "memref.view" and not _is_plain_view(types))
-
-
-def is_foreign_loop(values: Sequence[Value], entries: Dictionary | None) -> bool:
-    """Whether an ``scf.for`` counts with unsigned numbers or has a step that is not positive, which upstream lets pass."""
-    step = constant_value(values[2]) if len(values) > 2 else None
-    return (entries is not None and "unsignedCmp" in entries[0].attributes) or (isinstance(step, int) and step <= 0)
-
-
-def _is_foreign_type(type: Type) -> bool:
-    """Whether it is a buffer of other things than numbers, or of unknown rank, a vector of unknown length, a token."""
-    if isinstance(type, ShapedType):
-        return not isinstance(type.dtype, ScalarType) or (isinstance(type, VectorType) and any(type.scalable))
-    return isinstance(type, UnrankedType) or str(type) == "!gpu.async.token"
-
-
-def _is_plain_view(types: Sequence[Type]) -> bool:
-    """Whether a view is from a buffer without a layout to numbers of a known size."""
-    return all(type.layout is None and type.dtype.has_numpy for type in types if isinstance(type, MemRefType))
-
-
-def _is_odd(info: OpInfo, attribute: Attribute) -> bool:
-    """Whether it is a number, or elements, of a type without a NumPy dtype, or a tensor among the scalars' constants."""
-    if isinstance(attribute, OpaqueAttr):
-        return attribute.text[0] != "#"
-    return isinstance(attribute, DenseResourceAttr) and info.name == "arith.constant"
-
-
 def checked_attributes(
     info: OpInfo, entries: Dictionary | None, named: Sequence[tuple[str, Attribute]], is_strict: bool
 ) -> dict[str, Attribute]:
@@ -252,7 +197,7 @@ def _coerced(info: OpInfo, spec: AttributeSpec, attribute: Attribute) -> Attribu
     if found is None:
         message = f"attribute '{spec.name}' of '{info.name}' must be {_kind(spec)}, got {_short(attribute)}"
         raise OpProblem(message, attribute=spec.name, hint=_how_to_write(info, spec, attribute))
-    if spec.kind == "an attribute" and _is_odd(info, found):
+    if spec.kind == "an attribute" and is_odd(info.name, found):
         raise OpProblem(f"'{info.name}' does not compute with numbers such as {_short(found)}", attribute=spec.name)
     if spec.kind == "a scalar type" and isinstance(found.value, ShapedType):
         message = f"attribute '{spec.name}' of '{info.name}' must be a scalar type, got {found}"

@@ -32,7 +32,9 @@ class Verdict:
     def __str__(self) -> str:
         if not self.ok:
             return f"REFUSED {self.pattern.name}"
-        return f"ok      {self.pattern.name}: {self.programs} programs, {self.runs} runs, {', '.join(sorted(self.dtypes))}"
+        return (
+            f"ok      {self.pattern.name}: {self.programs} programs, {self.runs} runs, {', '.join(sorted(self.dtypes))}"
+        )
 
 
 @dataclass

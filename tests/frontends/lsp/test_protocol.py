@@ -69,6 +69,17 @@ def test_diagnostics_come_and_go_with_the_text(editor):
     assert editor.diagnostics(uri) == []
 
 
+def test_a_file_of_rules_is_checked_as_one(editor):
+    uri = "file:///texts/rules.dlir"
+    rules = "// exp(log(x)) -> x\npattern @a {\n  match nd.exp(nd.logg(%x))\n  rewrite %x\n}\n"
+    (found,) = editor.open(uri, rules)
+    assert found["range"] == text_range(2, 15, 22) and "unknown op 'nd.logg'" in found["message"]
+    editor.change(uri, 2, rules.replace("logg", "log"))
+    assert editor.diagnostics(uri) == []
+    editor.notify("textDocument/didClose", textDocument={"uri": uri})
+    assert editor.diagnostics(uri) == []
+
+
 def test_questions_about_places(editor):
     uri = "file:///texts/net.dlir"
     assert editor.open(uri, PROGRAM) == []
