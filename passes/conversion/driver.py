@@ -104,7 +104,9 @@ class _Driver:
             self._note_conversion(op, pattern, answer, made, notes)
             return made
         if legal is False or self.full:
-            self._fail(op, notes or [Note("no pattern is for this op")])
+            # The terminator of an op that stays goes with it.
+            if notes or not op.is_terminator or op.parent_op not in self.failures:
+                self._fail(op, notes or [Note("no pattern is for this op")])
         return []
 
     def _note_conversion(

@@ -11,7 +11,7 @@ one shape can be one kernel needs no plan: a long chain of them takes time in pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dlir.ir.core import Block, Operation, Value
@@ -20,10 +20,15 @@ from dlir.passes.kernels.classify import is_free
 from dlir.passes.kernels.cost import recomputation
 from dlir.passes.kernels.groups import apply_groups
 from dlir.passes.kernels.legality import free_producers, is_fusible, is_needed_outside, sources
+from dlir.passes.kernels.live import peak
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.shadow import Shadow
 
 Suits = Callable[[Plan], bool]
+
+#: Which part of the values that live at one time, before kernels are merged, is not worth asking about, and how many bytes.
+LITTLE = 128
+FEW = 1 << 20
 
 
 @dataclass(eq=False)
@@ -73,10 +78,20 @@ class Clustering:
         self.refused: dict[tuple[Cluster, Cluster], tuple[int, int]] = {}
         #: How often two clusters were made one: what was found out about all of them holds until then.
         self.merges = 0
+        self._peak: tuple[int, int] | None = None
+        #: Bytes of values that may live longer without a question.
+        self._little: int | None = None
 
     def clusters(self) -> list[Cluster]:
         """All clusters, in the order of their first ops."""
         return sorted(dict.fromkeys(self.cluster_of.values()), key=lambda cluster: cluster.first)
+
+    @property
+    def peak(self) -> int:
+        """Bytes of the values between kernels that live at one time, at most, as things stand."""
+        if self._peak is None or self._peak[0] != self.merges:
+            self._peak = self.merges, peak(self)
+        return self._peak[1]
 
     def run(self) -> None:
         """Merge until nothing more can be; DlirError for groups in the text that cannot be kernels."""
@@ -155,7 +170,12 @@ class Clustering:
             return False
         is_cyclic = self.is_apart(producer, consumer) or (siblings and self.is_apart(consumer, producer))
         is_refused = is_cyclic or len(producer.ops) + len(consumer.ops) > self.max_ops
-        if is_refused or _is_again(producer, consumer) or not self._is_kernel(producer, consumer):
+        if (
+            is_refused
+            or _is_again(producer, consumer)
+            or not self._is_kernel(producer, consumer)
+            or self.takes_memory(producer, consumer)
+        ):
             self.refused[producer, consumer] = versions
             return False
         self.merge(producer, consumer)
@@ -173,6 +193,20 @@ class Clustering:
         except Unfit:
             return False
         return recomputation(plan) is None and self.suits(plan)
+
+    def takes_memory(self, one: Cluster, two: Cluster) -> bool:
+        """Whether more values would live at one time if two clusters were one kernel.
+
+        Asked only where something large is made earlier, or needed for longer, than what is not stored any more.
+        """
+        _, outputs = self._buffers(one, two)
+        spared = _bytes(value for value in (*one.outputs, *two.outputs) if value not in outputs)
+        longer = min(_bytes(one.inputs), _bytes(value for value in two.outputs if value in outputs))
+        if longer <= spared:
+            return False
+        if self._little is None:
+            self._little = max(self.peak // LITTLE, FEW)
+        return longer - spared > self._little and peak(self, (one, two)) > self.peak
 
     def plan(self, ops: Sequence[Operation], outputs: Sequence[Value], parts: bool = False) -> Plan:
         """The plan of one kernel of these ops; Unfit if there is none."""
@@ -302,6 +336,10 @@ def _is_large_in(value: Value, *clusters: Cluster) -> bool:
     """Whether `value` is at least half as large as anything that one of the clusters reads or writes."""
     sizes = [max(other.type.nbytes for other in (*found.inputs, *found.outputs)) for found in clusters]
     return all(2 * value.type.nbytes >= size for size in sizes)
+
+
+def _bytes(values: Iterable[Value]) -> int:
+    return sum(value.type.nbytes for value in values)
 
 
 def _is_needed_as_such(op: Operation) -> bool:

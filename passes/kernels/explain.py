@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dlir.ir.byte_counts import human_bytes
 from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.kernel import FUSE
@@ -11,6 +12,7 @@ from dlir.passes.kernels.cluster import Clustering
 from dlir.passes.kernels.cost import recomputation
 from dlir.passes.kernels.groups import APART, group_of
 from dlir.passes.kernels.legality import is_fusible, why_not_fused
+from dlir.passes.kernels.live import peak
 from dlir.passes.kernels.plan import Unfit
 
 
@@ -59,6 +61,9 @@ def explain(module: Module, one: str, two: str, max_ops: int = 64, max_buffers: 
         return f"their kernels hold other ops: {found}"
     if (waste := recomputation(plan)) is not None:
         return f"their kernels hold other ops: {waste}"
+    if clustering.takes_memory(here, there):
+        more = human_bytes(peak(clustering, (here, there)) - clustering.peak)
+        return f"as one kernel, {more} more of values would live at one time"
     return "neither needs the other, and what they read in common is small"
 
 

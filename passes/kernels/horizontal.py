@@ -8,9 +8,8 @@ of them from updating a variable or a donated argument where it lies.
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dlir.ir.core import Operation, Value
@@ -19,6 +18,7 @@ from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.classify import FusionClass, fusion_class
 from dlir.passes.kernels.cluster import Cluster, Clustering
 from dlir.passes.kernels.cost import recomputation
+from dlir.passes.kernels.live import Node, in_order, is_kept, peak
 from dlir.passes.kernels.plan import Unfit
 
 #: Bytes that a kernel may write to be worth merging with others: a launch is nothing beside writing more.
@@ -36,8 +36,6 @@ SLACK = 64
 
 _POINTWISE = (FusionClass.VIEW, FusionClass.ELEMENTWISE)
 
-Node = Cluster | Operation
-
 
 @dataclass
 class _Order:
@@ -49,21 +47,11 @@ class _Order:
     merges: int = -1
     number: dict[Node, int] = field(default_factory=dict)
     reach: dict[Node, int] = field(default_factory=dict)
-    _peak: int | None = None
 
     def refresh(self) -> None:
         if self.merges != self.clustering.merges:
             self.merges = self.clustering.merges
             self.number, self.reach = _reachability(self.clustering)
-            self._peak = None
-
-    @property
-    def peak(self) -> int:
-        """Bytes of the values between kernels that live at one time, at most, as things stand."""
-        self.refresh()
-        if self._peak is None:
-            self._peak = _peak(self.clustering, ())
-        return self._peak
 
 
 def merge_pointwise(clustering: Clustering) -> int:
@@ -72,7 +60,7 @@ def merge_pointwise(clustering: Clustering) -> int:
     candidates = _pointwise(clustering)
     if len(candidates) < 2:
         return 0
-    order.spare = order.peak + order.peak // SLACK
+    order.spare = clustering.peak + clustering.peak // SLACK
     merged = _merge_groups(order, candidates, len(candidates))
     rest = _pointwise(clustering)
     if len(rest) <= FEW:
@@ -176,7 +164,7 @@ def _independent(order: _Order, candidates: Sequence[Cluster], most: int) -> tup
 
 def _reachability(clustering: Clustering) -> tuple[dict[Node, int], dict[Node, int]]:
     """A number for each node, and which ones need something of it, directly or not, as a set of bits."""
-    nodes = _in_order(clustering, lambda node: node)
+    nodes = in_order(clustering)
     number = {node: index for index, node in enumerate(nodes)}
     reach: dict[Node, int] = {}
     for node in reversed(nodes):
@@ -194,7 +182,7 @@ def _merge_if_worth(order: _Order, group: Sequence[Cluster]) -> int:
     if len(group) < 2:
         return 0
     is_worth = not _update_what_others_read(clustering, group) and _is_kernel(clustering, group)
-    if not (is_worth and _peak(clustering, group) <= max(order.peak, order.spare)):
+    if not (is_worth and peak(clustering, group) <= max(clustering.peak, order.spare)):
         middle = len(group) // 2
         return _merge_if_worth(order, group[:middle]) + _merge_if_worth(order, group[middle:])
     first, *others = group
@@ -235,66 +223,8 @@ def _may_be_updated(value: Value) -> bool:
 
 def _replaces(clustering: Clustering, new: Value, old: Value) -> bool:
     """Whether `new` is kept when the function returns, with the type of `old`: at the end, or in the same variable."""
-    users = [user for user in clustering.users_of_value(new) if isinstance(user, Operation) and _keeps(user)]
+    users = [user for user in clustering.users_of_value(new) if isinstance(user, Operation) and is_kept(user)]
     if new.type is not old.type or not users:
         return False
     read = old.defining_op
     return read is None or any(user.get("variable") == read.get("variable") for user in users)
-
-
-def _peak(clustering: Clustering, group: Sequence[Cluster]) -> int:
-    """Bytes of the values between kernels that live at one time, at most, with `group` as one kernel."""
-    members = dict.fromkeys(group)
-    nodes = _in_order(clustering, lambda node: group[0] if node in members else node)
-    step = {node: index for index, node in enumerate(nodes)}
-    if group:
-        step.update(dict.fromkeys(group, step[group[0]]))
-    change = [0] * (len(nodes) + 1)
-    for cluster in clustering.clusters():
-        for value in cluster.outputs:
-            users = clustering.users_of_value(value)
-            ends = [step[user] for user in users if user in step]
-            # What is returned or written has memory of its own.
-            if ends and not any(isinstance(user, Operation) and _keeps(user) for user in users):
-                change[step[cluster]] += value.type.nbytes
-                change[max(ends) + 1] -= value.type.nbytes
-    live = peak = 0
-    for here in change:
-        live += here
-        peak = max(peak, live)
-    return peak
-
-
-def _keeps(op: Operation) -> bool:
-    return op.is_terminator or op.name == "state.write"
-
-
-def _in_order(clustering: Clustering, represent: Callable[[Node], Node]) -> list[Node]:
-    """Clusters and other ops, each after what it needs; a group counts as the node that represents it."""
-    nodes: dict[Node, list[Node]] = {}
-    for node in clustering.nodes():
-        nodes.setdefault(represent(node), []).append(node)
-    users = {
-        node: dict.fromkeys(
-            represent(user) for member in members for user in clustering.users(member) if represent(user) is not node
-        )
-        for node, members in nodes.items()
-    }
-    waiting_for = dict.fromkeys(nodes, 0)
-    for found in users.values():
-        for user in found:
-            if user in waiting_for:
-                waiting_for[user] += 1
-    key = {node: (clustering.first(node), index) for index, node in enumerate(nodes)}
-    ready = [(key[node], node) for node in nodes if not waiting_for[node]]
-    heapq.heapify(ready)
-    order: list[Node] = []
-    while ready:
-        _, node = heapq.heappop(ready)
-        order.append(node)
-        for user in users[node]:
-            if user in waiting_for:
-                waiting_for[user] -= 1
-                if not waiting_for[user]:
-                    heapq.heappush(ready, (key[user], user))
-    return order

@@ -92,7 +92,8 @@ def test_kernels_without_buffers_are_refused_with_what_to_do():
     module.body.first.body.first.location = FileLoc("a.dlir", 2, 3)
     with pytest.raises(DlirError, match=r"a.dlir:2:3: .*'kernel.region' stayed illegal") as caught:
         run(module, "lower-kernels")
-    (note,) = caught.value.diagnostics[0].notes
+    (found,) = caught.value.diagnostics
+    (note,) = found.notes
     assert note.message == "pattern 'kernel-to-call' was tried: it has no buffers: run 'bufferize' first"
 
 

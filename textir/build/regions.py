@@ -149,6 +149,9 @@ class RegionActions(AttributeActions):
         self.frame = frame
         self.point.block = frame.entry
         if self.entry_arguments:
+            if not all(name[0] for name, _, _ in self.entry_arguments):
+                hint = "write each as in %x: tensor<4xf32>"
+                self.token_error(head.name, "the arguments of a function with a body have names", hint=hint)
             self._add_arguments(frame.entry, self.entry_arguments)
             self.entry_arguments = []
         frame.region.append(frame.entry)
@@ -250,7 +253,8 @@ class RegionActions(AttributeActions):
             argument = block.add_arg(type, None, place)
             if place.__class__ is PendingLoc:
                 self.pending_locations.append(argument)
-            self.define(name[0][1:], argument, name[1])
+            if name[0]:
+                self.define(name[0][1:], argument, name[1])
 
     def successors(self, tokens: list[Token] | None) -> list[Block]:
         return [self.frame.block(text[1:], start) for text, start in tokens or ()]

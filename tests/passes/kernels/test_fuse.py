@@ -7,6 +7,7 @@ from dlir.backends.compiler import compile_module
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import nd
 from dlir.ir.types import F32, TensorType
+from dlir.passes.kernels.explain import explain
 from dlir.passes.kernels.legality import why_not_fused
 from dlir.textir import parse, to_text
 
@@ -256,3 +257,26 @@ def test_what_only_dead_code_in_a_body_reads_is_dead():
         program = compile_module(module, level=level)
         assert program.kernels == 1
         np.testing.assert_array_equal(program(x)[0], -x)
+
+
+BACKWARD = """func.func @main(%x: tensor<512x1024xf32>, %w: tensor<1024x8192xf32>, %v: tensor<8192x512xf32>) -> tensor<512x512xf32> {
+  %a = nd.softmax %x
+  %wide = nd.matmul %a, %w
+  %square = nd.softmax %wide
+  %narrow = nd.matmul %square, %v
+  %late = nd.softmax %a
+  %end = nd.matmul %late, %a {transpose_b = true}
+  %sum = nd.matmul %narrow, %end
+  func.return %sum
+}"""
+
+
+def test_what_is_needed_late_is_not_made_early_with_what_it_reads():
+    """`%late` could be computed in the kernel of `%a`, and would lie there beside all that comes between."""
+    module = parse(BACKWARD)
+    assert "more of values would live at one time" in explain(module, "a", "late")
+    programs = [compile_module(parse(BACKWARD), level=level) for level in ("O1", "O2")]
+    unfused, fused = (program.memory.planned for program in programs)
+    assert fused <= unfused
+    small = BACKWARD.replace("512", "16").replace("1024", "32").replace("8192", "64")
+    assert "they are one kernel" in explain(parse(small), "a", "late")
