@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 
 from dlir.ir.attributes import Attribute, DenseResourceAttr, OpaqueAttr
 from dlir.ir.core import Value
-from dlir.ir.types import FunctionType, MemRefType, ScalarType, ShapedType, TensorType, Type, UnrankedType, VectorType
+from dlir.ir.types import (
+    FunctionType,
+    IntegerType,
+    MemRefType,
+    ScalarType,
+    ShapedType,
+    TensorType,
+    Type,
+    UnrankedType,
+    VectorType,
+)
 from dlir.ir.upstream import is_upstream
 
 
@@ -27,9 +37,12 @@ def is_beyond(name: str, attributes: Mapping[str, Attribute], signature: Functio
 
 def is_foreign(name: str, signature: FunctionType) -> bool:
     """Whether an op of upstream's has operands or results that none of its class has, even if it looks alike."""
+    types = (*signature.inputs, *signature.results)
+    if name.startswith("arith."):
+        # xDSL lets them pass.
+        return any(isinstance(type, IntegerType) and type.signedness != "signless" for type in types)
     if not name.startswith(("memref.", "vector.", "gpu.")):
         return False
-    types = (*signature.inputs, *signature.results)
     return any(map(_is_foreign_type, types)) or (name == "memref.view" and not _is_plain_view(types))
 
 
