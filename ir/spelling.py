@@ -72,7 +72,7 @@ def spell_elements(array: np.ndarray, type: Any) -> str:
         return ""
     # How wide an i1 is in hexadecimal depends on the version of MLIR: one bit up to LLVM 22, one byte later.
     if array.size > HEX_THRESHOLD and type.dtype is not I1:
-        return '"0x' + np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes().hex().upper() + '"'
+        return spell_bytes(array)
     spell = element_speller(type.dtype)
     parts = [spell(item) for item in array.reshape(-1)]
     if isinstance(type.dtype, FloatType) and np.isnan(array).any():
@@ -86,6 +86,11 @@ def spell_elements(array: np.ndarray, type: Any) -> str:
     for extent in reversed(array.shape):
         parts = ["[" + ", ".join(parts[i : i + extent]) + "]" for i in range(0, len(parts), extent)]
     return parts[0]
+
+
+def spell_bytes(array: np.ndarray) -> str:
+    """The elements in memory, in hexadecimal; MLIR reads that for any number of them."""
+    return '"0x' + np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<")).tobytes().hex().upper() + '"'
 
 
 def element_speller(dtype: Type) -> Callable[[Any], str]:

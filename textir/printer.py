@@ -11,7 +11,7 @@ from dlir.ir.op import Op
 from dlir.ir.spelling import spell_key
 from dlir.ir.types import FunctionType, spell_results
 from dlir.textir.names import Names
-from dlir.textir.spelling import func_head, module_head, pretty_attributes, spell_dict, split_attributes
+from dlir.textir.spelling import func_head, module_head, pretty_attributes, spell_dict, spell_generic_dict, split_attributes
 
 #: Ops with a form of their own; one that it cannot say is printed in the generic form.
 OWN_FORMS = ("builtin.module", "func.func")
@@ -114,10 +114,11 @@ class _Printer:
         inherent, others = split_attributes(op)
         moved = {name: inherent.pop(name) for name in getattr(op, "discardable", ()) if name in inherent}
         others = dict(sorted((moved | others).items())) if moved else others
+        spell = spell_generic_dict if self.generic else spell_dict
         if inherent:
-            head += f" <{spell_dict(inherent)}>"
+            head += f" <{spell(inherent)}>"
         inputs = ", ".join([str(use.value.type) for use in op._uses])
-        tail = f" {spell_dict(others)}" if others else ""
+        tail = f" {spell(others)}" if others else ""
         return head, f"{tail} : ({inputs}) -> {spell_results(op.result_types)}{self._loc(op.location)}"
 
     def _pretty_ends(self, op: Op) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from dlir.ir.attributes import (
     ArrayAttr,
     Attribute,
     DenseArrayAttr,
+    DenseElementsAttr,
     DictAttr,
     StringAttr,
     SymbolRefAttr,
@@ -18,7 +19,7 @@ from dlir.ir.attributes import (
 from dlir.ir.core import Operation
 from dlir.ir.op import Op
 from dlir.ir.schema import AttributeSpec
-from dlir.ir.spelling import spell_key, spell_symbol
+from dlir.ir.spelling import spell_bytes, spell_key, spell_symbol
 from dlir.ir.types import I64, FunctionType, spell_results
 from dlir.textir.build.schema import SEGMENTS
 from dlir.textir.names import Names
@@ -29,6 +30,19 @@ _VISIBILITIES = ("private", "public", "nested")
 def spell_dict(attributes: Mapping[str, Attribute]) -> str:
     """A dictionary in the order given."""
     return "{" + ", ".join([spell_entry(name, attribute) for name, attribute in attributes.items()]) + "}"
+
+
+def spell_generic_dict(attributes: Mapping[str, Attribute]) -> str:
+    """As `spell_dict`, in words that all of MLIR's tools understand alike."""
+    return "{" + ", ".join([_generic_entry(name, attribute) for name, attribute in attributes.items()]) + "}"
+
+
+def _generic_entry(name: str, attribute: Attribute) -> str:
+    text = spell_entry(name, attribute)
+    if attribute.__class__ is DenseElementsAttr and "0x" in text and '"' not in text:
+        # xDSL takes the bits of infinities and NaNs, dense<0x7F800000>, for a number; not those of all elements in a string.
+        return f"{spell_key(name)} = dense<{spell_bytes(attribute.array)}> : {attribute.type}"  # type: ignore[attr-defined]
+    return text
 
 
 def split_attributes(op: Operation) -> tuple[dict[str, Attribute], dict[str, Attribute]]:

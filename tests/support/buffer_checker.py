@@ -9,6 +9,7 @@ taken by chance, in both functions alike.
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -188,7 +189,7 @@ def _runs_of_moves(block: Block) -> list[list[tuple[int, int, int]]] | None:
 # ---------------------------------------------------------------- running
 
 
-class _Run:
+class _Run(ABC):
     """What both functions have in common: control, and numbers.  Everything in `values` is a content."""
 
     def __init__(self, symbols: Symbols, seed: int) -> None:
@@ -196,8 +197,9 @@ class _Run:
         self.chance = random.Random(seed)
         self.values: dict[Value, Any] = {}
 
+    @abstractmethod
     def array_step(self, op: Operation) -> None:
-        raise NotImplementedError
+        """Do an op that is neither control nor a number."""
 
     def block(self, block: Block, arguments: Sequence[Any] = ()) -> list[Any]:
         """Run a block; what its terminator gives."""

@@ -143,8 +143,9 @@ class AttributeActions(DictionaryActions):
         text = name[0] + self.without_aliases(name[1] + len(name[0]), end)
         return OpaqueAttr(text if type is None else f"{text} : {type}")
 
-    def raw_attr(self, keyword: Token, end: int) -> Attribute:
-        return OpaqueAttr(keyword[0] + self.without_aliases(keyword[1] + len(keyword[0]), end))
+    def raw_attr(self, keyword: Token, end: int, type: Type | None) -> Attribute:
+        text = keyword[0] + self.without_aliases(keyword[1] + len(keyword[0]), end)
+        return OpaqueAttr(text if type is None else f"{text} : {type}")
 
     def opaque_type(self, name: Token, end: int) -> Type:
         return OpaqueType(name[0][1:] + self.without_aliases(name[1] + len(name[0]), end))
