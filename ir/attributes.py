@@ -50,19 +50,23 @@ class _Interned(Attribute):
     __slots__ = ("_ident", "_text")
     _ident: Any
     _text: str | None
-    _instances: ClassVar[dict[tuple[Any, ...], Any]] = {}
+    _instances: ClassVar[dict[Any, Any]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._instances = {}
 
     @classmethod
     def _intern(cls, key: Any, text: str | None, /, **fields: Any) -> Any:
         """The attribute with this key; without a `text` it is spelled when that is asked for."""
-        found = _Interned._instances.get((cls, key))
+        found = cls._instances.get(key)
         if found is None:
             found = object.__new__(cls)
             found._ident = key
             found._text = text
             for name, value in fields.items():
                 setattr(found, name, value)
-            found = _Interned._instances.setdefault((cls, key), found)
+            found = cls._instances.setdefault(key, found)
         return found
 
     @property
@@ -123,12 +127,14 @@ class IntegerAttr(_Interned):
         if type is I1:
             return BoolAttr(bool(value))
         value = int(value)
-        text = str(value) if type is I64 else f"{value} : {type}"
-        return cls._intern((value, type), text, _value=value, type=type)
+        return cls._intern((value, type), None, _value=value, type=type)
 
     @property
     def value(self) -> int:
         return self._value
+
+    def _spell(self) -> str:
+        return str(self._value) if self.type is I64 else f"{self._value} : {self.type}"
 
 
 class FloatAttr(_Interned):
@@ -158,11 +164,14 @@ class StringAttr(_Interned):
     _value: Any
 
     def __new__(cls, value: str) -> StringAttr:
-        return cls._intern(value, quote(value), _value=value)
+        return cls._intern(value, None, _value=value)
 
     @property
     def value(self) -> str:
         return self._value
+
+    def _spell(self) -> str:
+        return quote(self._value)
 
 
 class SymbolRefAttr(_Interned):
@@ -172,11 +181,14 @@ class SymbolRefAttr(_Interned):
     path: tuple[str, ...]
 
     def __new__(cls, *path: str) -> SymbolRefAttr:
-        return cls._intern(path, "::".join(map(spell_symbol, path)), path=path)
+        return cls._intern(path, None, path=path)
 
     @property
     def value(self) -> str:
         return "::".join(self.path)
+
+    def _spell(self) -> str:
+        return "::".join(map(spell_symbol, self.path))
 
 
 class TypeAttr(_Interned):

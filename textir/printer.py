@@ -11,7 +11,14 @@ from dlir.ir.op import Op
 from dlir.ir.spelling import spell_key
 from dlir.ir.types import FunctionType, spell_results
 from dlir.textir.names import Names
-from dlir.textir.spelling import func_head, module_head, pretty_attributes, spell_dict, spell_generic_dict, split_attributes
+from dlir.textir.spelling import (
+    func_head,
+    module_head,
+    pretty_attributes,
+    spell_dict,
+    spell_generic_dict,
+    split_attributes,
+)
 
 #: Ops with a form of their own; one that it cannot say is printed in the generic form.
 OWN_FORMS = ("builtin.module", "func.func")

@@ -38,11 +38,12 @@ def spell_generic_dict(attributes: Mapping[str, Attribute]) -> str:
 
 
 def _generic_entry(name: str, attribute: Attribute) -> str:
-    text = spell_entry(name, attribute)
-    if attribute.__class__ is DenseElementsAttr and "0x" in text and '"' not in text:
-        # xDSL takes the bits of infinities and NaNs, dense<0x7F800000>, for a number; not those of all elements in a string.
-        return f"{spell_key(name)} = dense<{spell_bytes(attribute.array)}> : {attribute.type}"  # type: ignore[attr-defined]
-    return text
+    if attribute.__class__ is DenseElementsAttr:
+        elements = str(attribute).partition(" : ")[0]
+        if "0x" in elements and '"' not in elements:
+            # xDSL takes the bits of an infinity or NaN, dense<0x7F800000>, for a number; not those of all elements.
+            return f"{spell_key(name)} = dense<{spell_bytes(attribute.array)}> : {attribute.type}"
+    return spell_entry(name, attribute)
 
 
 def split_attributes(op: Operation) -> tuple[dict[str, Attribute], dict[str, Attribute]]:

@@ -104,7 +104,7 @@ class ModuleEmitter:
 
     def handler(self, op: Operation) -> Handler:
         """What emits `op`; DlirError if nothing does."""
-        found = HANDLERS.get(op.name)
+        found = HANDLERS.get(op.name) if op.is_registered else None
         if found is None:
             raise DlirError(
                 f"the cpu backend cannot run '{op.name}'", op.location, hint="lower it with target=cpu first"

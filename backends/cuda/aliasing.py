@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dlir.ir.core import Operation
 from dlir.ir.dialects.builtin import Module
-from dlir.ir.dialects.gpu import GPUFunc, LaunchFunc
+from dlir.ir.dialects.gpu import GPUFunc, GPUModule, LaunchFunc
+from dlir.ir.errors import DlirError
 from dlir.ir.types import MemRefType
 from dlir.passes.kernels.overlap import overlapping
 
@@ -29,8 +30,7 @@ def restricted_arguments(module: Module) -> Restricted:
 def _kernel(module: Module, launch: LaunchFunc) -> GPUFunc:
     owner, _, name = launch["kernel"].partition("::")
     found: Operation | None = module.symbol(owner)
-    assert found is not None
-    for op in found.body.ops:
+    for op in found.body.ops if isinstance(found, GPUModule) else ():
         if isinstance(op, GPUFunc) and op["sym_name"] == name:
             return op
-    raise AssertionError(f"the verifier accepts no launch of the unknown kernel {launch['kernel']}")
+    raise DlirError(f"the CUDA backend cannot run '@{launch['kernel']}', which is no gpu.func", launch.location)

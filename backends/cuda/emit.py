@@ -137,6 +137,8 @@ class _Kernel:
                 self.depth -= bool(stack)
                 if frame.closing:
                     self._line(frame.closing)
+            elif not op.is_registered:
+                raise DlirError(f"the CUDA backend cannot run '{op.name}' in a kernel as it is used here", op.location)
             elif op.name == "scf.for":
                 stack.append(self._loop(op))
             elif op.name == "scf.if":

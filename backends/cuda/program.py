@@ -209,7 +209,7 @@ def read_program(module: Module, function: Func, names: dict[str, str]) -> HostP
 def _read(
     op: Operation, module: Module, program: HostProgram, places: dict[Value, Place], names: dict[str, str]
 ) -> None:
-    match op.name:
+    match op.name if op.is_registered else "":
         case "arith.constant":
             assert isinstance(op, Op)
             program.constants[op.results[0]] = op.evaluate(())[0]

@@ -11,6 +11,8 @@ from support.registered import sample_program, sampled_ops
 from support.upstream import Tool, in_llvm_24, without_defaults
 
 from dlir.backends.compiler import compile_module
+from dlir.frontends import symbolic
+from dlir.frontends.optimizers import AdamW, by_global_norm, cosine
 from dlir.ir.errors import DlirError
 from dlir.ir.traversal import difference
 from dlir.ir.verifier import verify
@@ -51,10 +53,28 @@ func.func @main(%x: tensor<1x2x8x16xf32>, %n: tensor<8x16xf32>) -> (tensor<1x2x8
 """
 
 
-def after_each_pass(module, target):
+def training_step():
+    """A step of a small network with most of what is trained: gathers, windows, attention, dropout, AdamW."""
+    nd, nn, variable = symbolic.nd, symbolic.nn, symbolic.Variable
+
+    def weight(name, *shape):
+        return symbolic.Parameter(name, np.ones(shape, np.float32))
+
+    x = nn.layer_norm(nn.embedding(variable("tokens"), weight("table", 5, 4)), weight("g", 4), weight("c", 4))
+    x = nd.reshape(x, shape=(2, 1, 6, 4))
+    x = nn.attention(x, x, x, causal=True)
+    x = nn.conv2d(x, weight("kernel", 3, 1, 3, 3), weight("bias", 3), padding=(1, 1), activation="gelu")
+    x = nn.dropout(nn.max_pool2d(x, kernel=(2, 2)), variable("key"), rate=0.5)
+    loss = nn.cross_entropy(nn.dense(nn.flatten(x), weight("w", 18, 4), weight("b", 4)), variable("targets"))
+    optimizer = AdamW(cosine(1e-3, 9), weight_decay=0.1, clip=by_global_norm(1.0))
+    arrays = {"tokens": np.zeros((2, 6), "i4"), "targets": np.zeros(2, "i4"), "key": np.zeros(2, "u4")}
+    return symbolic.compile(loss, updates=optimizer.updates(loss)).module(**arrays)
+
+
+def after_each_pass(module, level, target):
     """(what was run last, module) down to loops; the module changes under way."""
     yield "parse", module
-    manager = PassManager.from_text(pipeline_for("O2", target))
+    manager = PassManager.from_text(pipeline_for(level, target))
     for item in manager.passes:
         try:
             manager.run_pass(item, module)
@@ -64,18 +84,32 @@ def after_each_pass(module, target):
         yield item.name, module
 
 
+def sources(root):
+    """(name, what makes the module, the levels to compile it at)"""
+    for path in programs(root):
+        yield path.name, lambda path=path: parse_file(path).module, ("O0", "O2")
+    yield "more", lambda: parse(MORE), ("O0", "O1", "O2")
+    # Op by op it is a megabyte of text, and has nothing that the others have not.
+    yield "step", training_step, ("O2",)
+
+
 @pytest.fixture(scope="module")
 def stages(repo_root):
     """The generic text of every program after every pass, without repeats -> where it is from."""
     found: dict[str, str] = {}
-    for path in [*programs(repo_root), None]:
-        for target in ("cpu", "cuda"):
-            name = "more" if path is None else path.name
-            for last, module in after_each_pass(parse(MORE) if path is None else parse_file(path).module, target):
-                found.setdefault(print_module(module, generic=True), f"{name} for {target} after {last}")
-            assert last == "map" or (path and path.parent.name == "golden"), f"{name} stopped at {last}"
+    for name, make, levels in sources(repo_root):
+        for level in levels:
+            for target in ("cpu", "cuda"):
+                for last, module in after_each_pass(make(), level, target):
+                    found.setdefault(print_module(module, generic=True), f"{name} at {level} for {target} after {last}")
+                is_refusal = name not in ("more", "step") and not name.startswith("digits")
+                assert last == "map" or is_refusal, f"{name} at {level} stopped at {last}"
     assert any("dlir.initializes" in text and "gpu.func" in text for text in found)
     assert any("gpu.shuffle" in text for text in found) and any("vector.fma" in text for text in found)
+    trained = "\n".join(text for text, label in found.items() if label.startswith("step"))
+    assert all(
+        f'"{name}"' in trained for name in ("state.write", "nd.scatter_add", "random.bernoulli", "diff.gradient")
+    )
     return found
 
 
@@ -98,12 +132,17 @@ def test_iree_reads_every_level(stages, iree_opt):
     assert_the_same(stages, texts, iree_opt.each(texts))
 
 
+#: Elements from outside, and whether they are floats.
+RESOURCE = re.compile(r"dense_resource<[\w.]+>(?= : \w+<(?:\d+x)*(f|i))")
+
+
 def test_xdsl_reads_every_level(stages, xdsl_opt):
     # Its gpu.func has no memory of a block, its memref.global no elements from outside; and of one resource in several
     # modules it makes several.
-    chosen = {text: label for text, label in stages.items() if "workgroup_attributions" not in text}
-    texts = [re.sub(r"dense_resource<\w+>", "dense<0.0>", text) for text in chosen]
-    assert len(texts) > len(stages) // 2
+    # It takes its time: of large modules, what comes early is enough.
+    chosen = {t: label for t, label in stages.items() if "workgroup_attributions" not in t and len(t) < 50_000}
+    texts = [RESOURCE.sub(lambda found: f"dense<{'0.0' if found[1] == 'f' else '0'}>", t) for t in chosen]
+    assert len(texts) > len(stages) // 3
     assert_the_same(chosen, texts, xdsl_opt.each(texts))
 
 
@@ -118,7 +157,7 @@ def test_the_last_level_is_upstreams_own(stages):
 
 
 def test_upstream_refuses_what_it_does_not_know(stages):
-    first = next(text for text, label in stages.items() if label == "digits.dlir for cpu after parse")
+    first = next(text for text, label in stages.items() if label == "digits.dlir at O0 for cpu after parse")
     with pytest.raises(AssertionError, match=r"state\.variable|unregistered"):
         Tool("mlir-opt")(first)
 
@@ -201,6 +240,8 @@ def test_upstream_lowers_to_the_same_numbers(repo_root, name, shape):
 
 def test_upstream_lowers_kernels_of_the_gpu(stages):
     texts = [text for text, label in stages.items() if label.endswith("for cuda after map") and "gpu.module" in text]
+    # LLVM 22 asserts that what is stored has eight bits.
+    texts = [text for text in texts if not re.search(r"memref<(?:\d+x)*i1[,>]", text)]
     assert len(texts) > 3
     for lowered in Tool("mlir-opt").each(texts, f"--pass-pipeline={TO_NVVM}"):
         assert "llvm.func @kernel_0" in lowered and "nvvm.read.ptx.sreg.ctaid.x" in lowered

@@ -54,3 +54,11 @@ func.func @hlo(%a: tensor<4x?xf32, #enc>, %k: !stablehlo.token, %q: tensor<4x!qu
   }) : (tensor<f32>, !stablehlo.token) -> (tensor<f32>, !stablehlo.token)
   return %0, %2 : tensor<4x?xf32, #enc>, tuple<tensor<f32>, !stablehlo.token>
 }
+// -----
+module attributes {gpu.container_module} {
+  gpu.module @kernels { gpu.func @k(%a: memref<4xf32>) kernel { gpu.return } }
+  func.func @launch(%a: memref<4xf32>, %c: index) {
+    gpu.launch_func @kernels::@k blocks in (%c, %c, %c) threads in (%c, %c, %c) args(%a : memref<4xf32>)
+    return
+  }
+}

@@ -512,3 +512,102 @@ func.func @tensors(%a: tensor<4x?xf32>, %i: index, %f: f32) -> tensor<?x?xf32> {
   %col = tensor.collapse_shape %a [[0, 1]] : tensor<4x?xf32> into tensor<?xf32>
   return %g : tensor<?x?xf32>
 }
+// -----
+func.func @odd_uses(%i: index, %sv: vector<[4]xf32>, %b2: vector<2x2x[4]xf32>, %vv: memref<2xvector<4xf32>>,
+    %by: memref<2048xi8>, %bys: memref<2048xi8, strided<[1]>>) {
+  %c0 = arith.constant 0 : index
+  %cm = arith.constant -1 : index
+  %0 = vector.load %vv[%i] : memref<2xvector<4xf32>>, vector<4xf32>
+  vector.store %0, %vv[%i] : memref<2xvector<4xf32>>, vector<4xf32>
+  %1 = vector.extract %b2[0, 1] : vector<[4]xf32> from vector<2x2x[4]xf32>
+  %2 = vector.insert %sv, %b2[%i, 1] : vector<[4]xf32> into vector<2x2x[4]xf32>
+  %3 = memref.view %bys[%i][] : memref<2048xi8, strided<[1]>> to memref<64x4xf32>
+  %4 = memref.view %by[%c0][] : memref<2048xi8> to memref<2xvector<4xf32>>
+  %5 = memref.view %by[%c0][] : memref<2048xi8> to memref<2xf80>
+  %6 = memref.get_global @i4 : memref<2xi4>
+  scf.for %k = %c0 to %i step %c0 { }
+  scf.for unsigned %k = %c0 to %i step %cm { }
+  "scf.for"(%c0, %i, %i) ({
+  ^bb0(%k: index):
+    "scf.yield"() : () -> ()
+  }) {operandSegmentSizes = array<i32: 0, 0, 0>} : (index, index, index) -> ()
+  "a.b"() <{both = 1 : i64, own = 2 : i64}> {both = "x", other = 3 : i64} : () -> ()
+  return
+}
+memref.global "private" @i4 : memref<2xi4> = dense<[1, 2]>
+// -----
+module attributes {gpu.container_module} {
+  gpu.module @llvm { llvm.func @kernel(%p: !llvm.ptr) attributes {gpu.kernel, nvvm.kernel} { llvm.return } }
+  gpu.binary @compiled [#gpu.object<#nvvm.target<chip = "sm_90">, "BLOB\00\FF">]
+  func.func @launch(%p: !llvm.ptr, %l: i64, %c: index) {
+    gpu.launch_func @llvm::@kernel blocks in (%l, %l, %l) threads in (%l, %l, %l) : i64 args(%p : !llvm.ptr)
+    gpu.launch_func @compiled::@any blocks in (%c, %c, %c) threads in (%c, %c, %c)
+    return
+  }
+}
+// -----
+#file = #llvm.di_file<"a.c" in "/x">
+#unit = #llvm.di_compile_unit<id = distinct[0]<>, sourceLanguage = DW_LANG_C, file = #file, producer = "p\22",
+    isOptimized = true, emissionKind = Full>
+#self = #llvm.di_composite_type<recId = distinct[1]<>, isRecSelf = true>
+#next = #llvm.di_derived_type<tag = DW_TAG_pointer_type, baseType = #self, sizeInBits = 64>
+#node = #llvm.di_composite_type<recId = distinct[1]<>, tag = DW_TAG_structure_type, name = "node", elements = #next>
+#fn = #llvm.di_subroutine_type<types = #node>
+#sp = #llvm.di_subprogram<id = distinct[2]<>, compileUnit = #unit, scope = #file, name = "f", file = #file, line = 1,
+    subprogramFlags = "Definition|Optimized", type = #fn>
+module attributes {dlti.dl_spec = #dlti.dl_spec<!llvm.ptr = dense<64> : vector<4xi64>, "dlti.endianness" = "little">} {
+  llvm.mlir.global internal constant @text("hello\00\0A\22") {addr_space = 0 : i32}
+  llvm.func internal fastcc @f(%a: !llvm.ptr<3> {llvm.byval = !llvm.struct<"S", opaque>}, %n: i64,
+      %t: !llvm.target<"spirv.Image", void, 0, 1>) -> (!llvm.struct<packed (i8, struct<"R", (ptr)>)> {llvm.noundef})
+      attributes {passthrough = ["nounwind", ["k", "v"]], vscale_range = #llvm.vscale_range<minRange = 1 : i32,
+      maxRange = 16 : i32>} {
+    %0 = llvm.alloca %n x i32 : (i64) -> !llvm.ptr
+    %1 = llvm.getelementptr inbounds %0[%n, 1, 2] : (!llvm.ptr, i64) -> !llvm.ptr, !llvm.struct<(i32, array<3 x i8>)>
+    %2 = llvm.inline_asm has_side_effects asm_dialect = att "nop $0", "=r,r" %n : (i64) -> i64
+    %3 = llvm.mlir.zero : !llvm.struct<packed (i8, struct<"R", (ptr)>)>
+    llvm.return %3 : !llvm.struct<packed (i8, struct<"R", (ptr)>)>
+  } loc(fused<#sp>["a.c":1:2])
+}
+spirv.module Logical GLSL450 requires #spirv.vce<v1.0, [Shader], [SPV_KHR_storage_buffer_storage_class]> {
+  spirv.GlobalVariable @v bind(0, 1) : !spirv.ptr<!spirv.struct<(!spirv.array<4 x f32, stride=4> [0],
+      !spirv.rtarray<i32> [16, NonWritable])>, StorageBuffer>
+}
+// -----
+#csr = #sparse_tensor.encoding<{map = (d0, d1) -> (d0 : dense, d1 : compressed(nonunique)), posWidth = 32,
+    explicitVal = 1.0 : f32, implicitVal = 0.0 : f32}>
+#n24 = #sparse_tensor.encoding<{map = (i, j) -> (i : dense, j floordiv 4 : dense, j mod 4 : structured[2, 4])}>
+func.func private @sparse(tensor<8x8xf32, #csr>, tensor<?x?xf64, #n24>, !sparse_tensor.iter_space<#csr, lvls = 0>,
+    !emitc.ptr<!emitc.opaque<"std::vector<int>">>, !nvgpu.mbarrier.group<memorySpace = #gpu.address_space<workgroup>>)
+shard.grid @grid(shape = 2x?x4)
+irdl.dialect @cmath {
+  irdl.type @complex { %0 = irdl.is f32  irdl.parameters(elem: %0) }
+  irdl.operation @norm { %0 = irdl.any  %1 = irdl.parametric @cmath::@complex<%0>  irdl.operands(x: %1, y: optional %0) }
+}
+pdl.pattern @p : benefit(3) {
+  %t = pdl.type : i32
+  %o = pdl.operand : %t
+  %r = pdl.operation "foo.op"(%o : !pdl.value) -> (%t : !pdl.type)
+  pdl.rewrite %r with "rewriter"(%o : !pdl.value)
+}
+func.func @smt() {
+  %0 = smt.bv.constant #smt.bv<-1> : !smt.bv<8>
+  %1 = smt.declare_fun "f" : !smt.func<(!smt.bv<4>, !smt.bool) !smt.array<[!smt.int -> !smt.bool]>>
+  return
+}
+func.func @omp(%n: i32) {
+  omp.parallel num_threads(%n : i32) proc_bind(close) {
+    omp.wsloop schedule(dynamic = %n : i32, nonmonotonic) {
+      omp.loop_nest (%i, %j) : i32 = (%n, %n) to (%n, %n) inclusive step (%n, %n) { omp.yield }
+    }
+    omp.terminator
+  }
+  return
+}
+module attributes {transform.with_named_sequence} {
+  transform.named_sequence @__transform_main(%arg: !transform.any_op {transform.readonly}) {
+    %0 = transform.structured.match ops{["linalg.matmul"]} in %arg : (!transform.any_op) -> !transform.op<"linalg.matmul">
+    %1, %loops:3 = transform.structured.tile_using_for %0 tile_sizes [4, [4], 2] : (!transform.op<"linalg.matmul">) ->
+        (!transform.any_op, !transform.any_op, !transform.any_op, !transform.any_op)
+    transform.yield
+  }
+}
