@@ -295,7 +295,10 @@ def _attribute(spot: Spot) -> Advice | None:
     if word in _ATTRIBUTE_WORDS:
         return message, f"it is written {word}<...>"
     if word == "opaque":
-        return message, 'it is written opaque<"dialect", "text">, and that of a dialect that is not loaded #dialect<...>'
+        return (
+            message,
+            'it is written opaque<"dialect", "text">, and that of a dialect that is not loaded #dialect<...>',
+        )
     if word.lower() in ("yes", "on", "no", "off"):
         return message, f"did you mean '{'true' if word.lower() in ('yes', 'on') else 'false'}'?"
     foreign = type_hint(word) if word.lower() in _FOREIGN_TYPES else None

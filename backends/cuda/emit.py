@@ -138,7 +138,7 @@ class _Kernel:
                 if frame.closing:
                     self._line(frame.closing)
             elif not op.is_registered:
-                raise DlirError(f"the CUDA backend cannot run '{op.name}' in a kernel as it is used here", op.location)
+                raise DlirError(f"the CUDA backend has no code for '{op.name}'", op.location)
             elif op.name == "scf.for":
                 stack.append(self._loop(op))
             elif op.name == "scf.if":

@@ -217,8 +217,8 @@ func.func @main(%x: memref<4xf32> {dlir.input = 0}) {
 """
 LOOP = """
 func.func @main(%x: memref<4xf32> {dlir.input = 0}) {
-  %c = arith.constant {value = 0 : index}
-  "scf.for"(%c, %c, %c) ({
+  %c = arith.constant {value = 1 : index}
+  "scf.for"(%c, %c, %c) <{unsignedCmp}> ({
   ^bb0(%i: index):
     "scf.yield"() : () -> ()
   }) : (index, index, index) -> ()
