@@ -306,16 +306,20 @@ def test_memories_are_kept_up_to_date():
 def interrupted_calls(call, rounds):
     """Make calls until an interrupt comes, so many times: each time a little later after the first one."""
 
+    is_over = False
+
     def interrupt(number, frame):
+        nonlocal is_over
+        is_over = True  # Python drops what is raised in the middle of a destructor
         raise KeyboardInterrupt
 
     previous = signal.signal(signal.SIGALRM, interrupt)
     try:
         for delay in range(rounds):
-            number = 0
+            number, is_over = 0, False
             with contextlib.suppress(KeyboardInterrupt):
                 signal.setitimer(signal.ITIMER_REAL, (50 + 3 * delay) * 1e-6)
-                while True:
+                while not is_over:
                     number += 1
                     call(number)
     finally:
