@@ -316,6 +316,8 @@ UI8, UI16, UI32, UI64 = (IntegerType(width, "unsigned") for width in (8, 16, 32,
 F16, BF16, F32, F64 = (FloatType(name) for name in ("f16", "bf16", "f32", "f64"))
 INDEX = IndexType()
 NONE = NoneType()
+#: What the elements of a NumPy array may be.
+ARRAY_DTYPES: tuple[ScalarType, ...] = (F32, F64, I1, I32, I64, I8, I16, UI8, UI16, UI32, UI64, F16, BF16)
 
 _NUMPY: dict[str, np.dtype] = {}
 #: Floats of at most eight bits; one takes a byte in memory.
@@ -344,7 +346,7 @@ def _numpy_dtypes() -> dict[str, np.dtype]:
 def dtype_from_numpy(dtype: Any) -> ScalarType:
     """The element type of a NumPy dtype (signless for signed integers); TypeError if there is none."""
     wanted = np.dtype(dtype)
-    for scalar in (F32, F64, I1, I32, I64, I8, I16, UI8, UI16, UI32, UI64, F16, BF16):
+    for scalar in ARRAY_DTYPES:
         if scalar.numpy == wanted:
             return scalar
     raise TypeError(f"no element type for NumPy dtype '{wanted}'")

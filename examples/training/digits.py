@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from report import at_least_one, progress, sklearn_digits, write_loss_plot
+from report import at_least_one, fit, sklearn_digits, write_loss_plot
 
 from dlir.frontends.initializers import he_normal
 from dlir.frontends.optimizers import AdamW
@@ -48,15 +48,7 @@ def train(epochs: int) -> tuple[list[float], float, Node]:
     predict = compile(nd.argmax(logits, axis=1))
 
     training = len(images) - HELD_OUT
-    rng = np.random.default_rng(0)
-    losses: list[float] = []
-    with progress(epochs * (training // BATCH), "digits") as bar:
-        for _ in range(epochs):
-            order = rng.permutation(training)
-            for first in range(0, training - BATCH + 1, BATCH):
-                chosen = order[first : first + BATCH]
-                losses.append(float(step(x=images[chosen], y=labels[chosen])))
-                bar(losses[-1])
+    losses = fit(step, images[:training], labels[:training], BATCH, epochs, "digits")
     right = predict(x=images[training:]) == labels[training:]
     return losses, float(right.mean()), logits
 

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from report import at_least_one, progress, sklearn_digits, write_loss_plot
+from report import at_least_one, fit, sklearn_digits, write_loss_plot
 
 from dlir.frontends.initializers import he_normal
 from dlir.frontends.optimizers import AdamW, cosine
@@ -94,15 +94,7 @@ def train(images: np.ndarray, labels: np.ndarray, held_out: int, epochs: int) ->
     step = compile(loss, updates=AdamW(cosine(3e-3, steps), weight_decay=0.05).updates(loss))
     predict = compile(nd.argmax(logits, axis=1))
 
-    rng = np.random.default_rng(0)
-    losses: list[float] = []
-    with progress(steps, "LeNet-5") as bar:
-        for _ in range(epochs):
-            order = rng.permutation(training)
-            for first in range(0, training - BATCH + 1, BATCH):
-                chosen = order[first : first + BATCH]
-                losses.append(float(step(x=images[chosen], y=labels[chosen])))
-                bar(losses[-1])
+    losses = fit(step, images[:training], labels[:training], BATCH, epochs, "LeNet-5")
     right = predict(x=images[training:]) == labels[training:]
     return losses, float(right.mean())
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -53,6 +53,22 @@ def lines(steps: int, title: str) -> Bar:
             print(f"{title}  {done:{width}} of {steps} steps  loss {loss:.4f}", file=sys.stderr, flush=True)
 
     return bar
+
+
+def fit(
+    step: Callable[..., Any], images: np.ndarray, labels: np.ndarray, batch: int, epochs: int, title: str
+) -> list[float]:
+    """The loss of each step over batches in an order of their own for each epoch."""
+    rng = np.random.default_rng(0)
+    losses: list[float] = []
+    with progress(epochs * (len(images) // batch), title) as bar:
+        for _ in range(epochs):
+            order = rng.permutation(len(images))
+            for first in range(0, len(images) - batch + 1, batch):
+                chosen = order[first : first + batch]
+                losses.append(float(step(x=images[chosen], y=labels[chosen])))
+                bar(losses[-1])
+    return losses
 
 
 def at_least_one(text: str) -> int:

@@ -14,29 +14,13 @@ from dlir.ir.errors import DlirError, did_you_mean
 from dlir.ir.location import UNKNOWN, FileLoc, Location
 from dlir.ir.op import Op
 from dlir.ir.schema import AttributeSpec
-from dlir.ir.types import (
-    BF16,
-    F16,
-    F32,
-    F64,
-    I1,
-    I8,
-    I16,
-    I32,
-    I64,
-    UI8,
-    UI16,
-    UI32,
-    UI64,
-    ScalarType,
-    dtype_from_numpy,
-)
+from dlir.ir.types import ARRAY_DTYPES, ScalarType, dtype_from_numpy
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
 #: Element types by their names in the IR.
-_NAMES = {str(dtype): dtype for dtype in (F16, BF16, F32, F64, I1, I8, I16, I32, I64, UI8, UI16, UI32, UI64)}
+_NAMES = {str(dtype): dtype for dtype in ARRAY_DTYPES}
 #: Names that NumPy reads in bytes, and the IR in bits.
 _AMBIGUOUS = {"i1": "'bool' or 'int8'", "i8": "'int8' or 'int64'"}
 

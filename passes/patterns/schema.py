@@ -10,23 +10,7 @@ from dlir.ir.errors import did_you_mean
 from dlir.ir.op import Op
 from dlir.ir.registry import find_op
 from dlir.ir.schema import AttributeSpec, Schema
-from dlir.ir.types import (
-    BF16,
-    F16,
-    F32,
-    F64,
-    I1,
-    I8,
-    I16,
-    I32,
-    I64,
-    INDEX,
-    UI8,
-    UI16,
-    UI32,
-    UI64,
-    TensorType,
-)
+from dlir.ir.types import ARRAY_DTYPES, INDEX, TensorType
 from dlir.passes.patterns.syntax import (
     Absent,
     App,
@@ -42,7 +26,7 @@ from dlir.passes.patterns.syntax import (
     walk,
 )
 
-DTYPES = {str(t): t for t in (I1, I8, I16, I32, I64, UI8, UI16, UI32, UI64, F16, BF16, F32, F64, INDEX)}
+DTYPES = {str(t): t for t in (*ARRAY_DTYPES, INDEX)}
 
 #: The kind of value that an attribute has, in the words of the vocabulary.
 ATTRIBUTE_KINDS = {

@@ -24,6 +24,7 @@ from dlir.ir.dialects.nd.indexing import (
     need_indices,
     place_at,
     places,
+    random_along,
     random_indices,
     zeros_like,
 )
@@ -159,11 +160,8 @@ class TakeAlongAxis(Primitive, name="nd.take_along_axis"):
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        x = random_array(rng, random_shape(rng, 1), random_dtype(rng, "biuf"))
-        axis = int(rng.integers(-x.ndim, x.ndim))
-        shape = list(x.shape)
-        shape[axis] = int(rng.integers(0, 5)) if x.shape[axis] else 0
-        return [x, random_indices(rng, shape, x.shape[axis])], {"axis": axis}
+        x, indices, axis = random_along(rng, "biuf")
+        return [x, indices], {"axis": axis}
 
 
 class OneHot(Composite, name="nd.one_hot"):

@@ -18,7 +18,7 @@ from dlir.ir.dialects.nd.checks import fits, kind_of
 from dlir.ir.dialects.nd.gradients import extents
 from dlir.ir.dialects.nd.operands import broadcast_shape, spell_shape
 from dlir.ir.dialects.nd.operands import constant as nd_constant
-from dlir.ir.dialects.nd.samples import pick
+from dlir.ir.dialects.nd.samples import pick, random_array, random_dtype, random_shape
 from dlir.ir.errors import InferError
 from dlir.ir.op import Tensor
 from dlir.ir.ops import arith, nd
@@ -121,3 +121,12 @@ def random_indices(rng: np.random.Generator, shape: Sequence[int], extent: int) 
     found = rng.integers(low, max(extent, 1), tuple(shape))
     outside = rng.integers(0 if low == 0 else -extent - 3, extent + 4, tuple(shape))
     return np.asarray(np.where(rng.random(tuple(shape)) < 0.15, outside, found), dtype.numpy)
+
+
+def random_along(rng: np.random.Generator, kinds: str) -> tuple[np.ndarray, np.ndarray, int]:
+    """An array, indices along one of its axes, and that axis, for ``sample``: the indices have as many dimensions."""
+    x = random_array(rng, random_shape(rng, 1), random_dtype(rng, kinds))
+    axis = int(rng.integers(-x.ndim, x.ndim))
+    shape = list(x.shape)
+    shape[axis] = int(rng.integers(0, 5)) if x.shape[axis] else 0
+    return x, random_indices(rng, shape, x.shape[axis]), axis

@@ -24,6 +24,7 @@ from dlir.ir.dialects.nd.indexing import (
     need_indices,
     place_at,
     places,
+    random_along,
     random_indices,
 )
 from dlir.ir.dialects.nd.samples import random_array, random_dtype, random_shape
@@ -173,9 +174,6 @@ class AddAlongAxis(Scatter, name="nd.add_along_axis"):
 
     @staticmethod
     def sample(rng: np.random.Generator) -> tuple[list[Any], dict[str, Any]]:
-        x = random_array(rng, random_shape(rng, 1), random_dtype(rng, "iuf"))
-        axis = int(rng.integers(-x.ndim, x.ndim))
-        shape = list(x.shape)
-        shape[axis] = int(rng.integers(0, 5)) if x.shape[axis] else 0
-        updates = random_array(rng, shape, random_dtype(rng, "f")).astype(x.dtype)
-        return [x, random_indices(rng, shape, x.shape[axis]), updates], {"axis": axis}
+        x, indices, axis = random_along(rng, "iuf")
+        updates = random_array(rng, indices.shape, random_dtype(rng, "f")).astype(x.dtype)
+        return [x, indices, updates], {"axis": axis}

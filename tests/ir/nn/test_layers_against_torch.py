@@ -11,6 +11,7 @@ from dlir.ir.registry import find_op
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
+ACTIVATIONS = pytest.importorskip("support.torch_activations").ACTIVATIONS
 
 
 def run(name: str, *arrays: Any, **attributes: Any) -> np.ndarray:
@@ -34,23 +35,6 @@ def draws(name: str, count: int = 60) -> Any:
     rng = np.random.default_rng(7)
     for _ in range(count):
         yield cls.sample(rng)
-
-
-ACTIVATIONS = {
-    "none": lambda y: y,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "softmax": lambda y: torch.softmax(y, -1),
-    "log_softmax": lambda y: torch.log_softmax(y, -1),
-    "gelu": F.gelu,
-    "gelu_tanh": lambda y: F.gelu(y, approximate="tanh"),
-    "silu": F.silu,
-    "hardswish": F.hardswish,
-    "hardsigmoid": F.hardsigmoid,
-    "elu": F.elu,
-    "leaky_relu": F.leaky_relu,
-}
 
 
 def test_dense() -> None:

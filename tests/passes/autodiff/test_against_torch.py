@@ -15,6 +15,7 @@ from dlir.ir.registry import find_op
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
+ACTIVATIONS = pytest.importorskip("support.torch_activations").ACTIVATIONS
 
 
 def _cross_entropy(x: Any, labels: Any, *, axis: int, reduction: str, ignore_index: int | None = None) -> Any:
@@ -66,21 +67,6 @@ def _attention(q: Any, k: Any, v: Any, mask: Any = None, *, scale: Any, causal: 
     return torch.nan_to_num(scores.softmax(-1)) @ v
 
 
-ACTIVATIONS: dict[str, Callable[..., Any]] = {
-    "none": lambda y: y,
-    "relu": torch.relu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "softmax": lambda y: torch.softmax(y, -1),
-    "log_softmax": lambda y: torch.log_softmax(y, -1),
-    "gelu": F.gelu,
-    "gelu_tanh": lambda y: F.gelu(y, approximate="tanh"),
-    "silu": F.silu,
-    "hardswish": F.hardswish,
-    "hardsigmoid": F.hardsigmoid,
-    "elu": F.elu,
-    "leaky_relu": F.leaky_relu,
-}
 LAYERS: dict[str, Callable[..., Any]] = {
     "nn.dense": _dense,
     "nn.conv2d": _conv,
