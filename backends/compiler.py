@@ -183,7 +183,7 @@ def describe(module: Module, lowered: Module, entry: str, codes: Any, stats: dic
 
 def count_kernels(lowered: Module, entry: str) -> int:
     """How many kernels a call of function `entry` launches."""
-    names = ("func.call", "gpu.launch_func", "kernel.region")
+    names = ("func.call", "gpu.launch_func", "kernel.region", "kernel.matmul")
     return sum(op.name in names for op in find_function(lowered, entry).walk())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from dlir.ir.core import Block, Operation
 from dlir.ir.dialects.builtin import Module
@@ -37,6 +38,11 @@ class Fuse(Pass, name="fuse"):
     max_ops: int = option(64, "array ops in one kernel at most; 1: every op is a kernel", least=1)
     max_buffers: int = option(32, "inputs and results of one kernel at most", least=2)
     target: str = option("cpu", "the machine to fuse for", choices=("cpu", "cuda"))
+    library: str = option(
+        "auto",
+        "leave large products to cuBLASLt on a GPU; auto: if it is installed here",
+        choices=("auto", "on", "off"),
+    )
 
     def run(self, module: Module) -> None:
         for function in list(module.body.ops):
@@ -58,7 +64,7 @@ class Fuse(Pass, name="fuse"):
             return
         for op in ops:
             check_static(op)
-        suits = find_target(self.target).suits
+        suits = self._suits()
         for op in ops:
             self.stats["expanded"] += _expand_unless_kernel(op, suits)
         clustering = Clustering(block, self.max_ops, self.max_buffers, suits)
@@ -69,6 +75,12 @@ class Fuse(Pass, name="fuse"):
                 self.stats["side by side"] += merge_contractions(clustering)
         regions = make_regions(block, clustering)
         self.stats["kernels"] += len(regions)
+
+    def _suits(self) -> Suits:
+        target = find_target(self.target)
+        if self.target != "cuda":
+            return target.suits
+        return partial(target.suits, library=target.uses_cublaslt(self.library))
 
 
 def _blocks(function: Func) -> list[Block]:

@@ -32,7 +32,7 @@ class Inline(Pass, name="inline"):
             for call in _calls(caller):
                 callee = functions.get(call["callee"])
                 if callee is not None and can_inline(callee):
-                    _inline(call, callee)
+                    inline_call(call, callee)
                     inlined.append(callee)
                     self.stats["inlined"] += 1
         if inlined:
@@ -57,7 +57,8 @@ def _calls(function: Func) -> list[Call]:
     return [op for op in function.walk() if isinstance(op, Call)]
 
 
-def _inline(call: Call, callee: Func) -> None:
+def inline_call(call: Call, callee: Func) -> None:
+    """Replace a call by the body of what it calls."""
     mapping = Mapping(dict(zip(callee.body.args, call.operands, strict=True)))
     *body, result = callee.body.ops
     for op in clone_ops(body, mapping):

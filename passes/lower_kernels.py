@@ -43,7 +43,7 @@ class LowerKernels(Pass, name="lower-kernels"):
         lowering = _Lowering(module, self.stats)
         target = ConversionTarget()
         target.add_illegal_dialect("kernel")
-        target.add_legal_op("func.func")
+        target.add_legal_op("func.func", "kernel.matmul")
         # What is a kernel already has no regions of kernels in it.
         target.mark_op_recursively_legal("func.func", legal=lambda op: "dlir.kernel" in op.attributes)
         pattern = ConversionPattern("kernel-to-call", ("kernel.region",), lowering.lower)
@@ -112,14 +112,13 @@ class _Lowering:
         args = function.body.args
         buffers = Buffers(dict(zip(body.args, args)), self._table)
         emitter = Emitter(function.body, buffers, region.location)
-        values = list(body.terminator.operands)
         try:
-            plan = plan_kernel(values, lambda op: True)
+            plan = plan_kernel(body.terminator.operands, lambda op: True)
         except Unfit as reason:
             raise DlirError(f"this region cannot be one kernel: {reason}", region.location) from None
         pairs = region.attributes[INPLACE].value if INPLACE in region.attributes else ()
         inplace = {body.args[operand]: args[target] for operand, target in zip(pairs[::2], pairs[1::2])}
-        kernel = Kernel(plan, values, list(args[len(region.ins) :]), emitter, region["tile"] or (), inplace)
+        kernel = Kernel(plan, list(args[len(region.ins) :]), emitter, region["tile"] or (), inplace)
         try:
             schedule_for(region["schedule"], kernel).emit(kernel)
         except Unfit as reason:

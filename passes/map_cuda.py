@@ -5,6 +5,8 @@ A kernel's outermost parallel loop is over independent work items.  An item is e
 - one thread's: what is inside runs in order, and neighbouring threads have neighbouring items; or
 - one block's: parallel loops inside are shared out among its threads, and reductions end in the block's.  What is not in
   such a loop all threads compute alike; scratch is memory that they share.
+
+A kernel that is a call of a library (``kernel.matmul``) stays one, which the host makes.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from dlir.ir.core import Value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.gpu import GPUFunc, GPUModule, launch
+from dlir.ir.dialects.kernel import Matmul
 from dlir.ir.dialects.scf import Parallel
 from dlir.ir.effects import is_removable
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import gpu, memref
 from dlir.ir.traversal import clone
 from dlir.ir.types import Type
+from dlir.passes.inline import inline_call
 from dlir.passes.kernels.blocks_cuda import map_to_block, map_to_threads, map_to_tiles
 from dlir.passes.kernels.choose_cuda import Mapping, choose_mapping
 from dlir.passes.kernels.loops_cuda import Box
@@ -60,15 +64,22 @@ def map_cuda(module: Module, stats: Counter[str]) -> None:
         if isinstance(op, Call) and op["callee"] in calls:
             calls[op["callee"]].append(op)
     for kernel in kernels:
+        if isinstance(kernel.body.first, Matmul):
+            for call in calls[kernel.symbol]:
+                inline_call(call, kernel)
+                stats["library"] += 1
+            kernel.erase()
+            continue
         shared = _shared_arguments(calls[kernel.symbol])
         stages = [part for stage in _split(kernel) for part in split_reductions(stage, shared)]
         launches = [_map_stage(stage, target, shared, stats) for stage in stages]
         for call in calls[kernel.symbol]:
             _launch_all(call, [item for item in launches if item is not None])
         kernel.erase()
-    module.body.append(target)
-    # Upstream wants to be told that launches may occur.
-    module.attributes["gpu.container_module"] = UNIT
+    if target.body.first is not None:
+        module.body.append(target)
+        # Upstream wants to be told that launches may occur.
+        module.attributes["gpu.container_module"] = UNIT
 
 
 def _free_name(module: Module, name: str) -> str:

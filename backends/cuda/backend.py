@@ -55,5 +55,7 @@ def emit(module: Module, entry: str) -> str:
     """The CUDA C text of the module's kernels; DlirError if it has none."""
     source = emit_kernels(module)
     if not source.names:
-        raise DlirError("the module has no GPU kernels", hint="lower it with --target=cuda -O2, or map{target=cuda}")
+        is_librarys = any(op.name == "kernel.matmul" for op in module.walk())
+        hint = "lower it with --target=cuda -O2, or map{target=cuda}"
+        raise DlirError("the module has no GPU kernels", hint="cuBLASLt computes all of it" if is_librarys else hint)
     return source.text

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from dlir.backends.cuda import nvrtc
+from dlir.backends.cuda.cublaslt import CublasLt
 from dlir.backends.cuda.executable import element_dtype
 from dlir.backends.cuda.program import KernelLaunch
+from dlir.ir.dialects.kernel import Matmul
 from dlir.ir.errors import DlirError
 from dlir.ir.types import MemRefType
 
@@ -42,6 +44,7 @@ class CupyDevice:
         self._module = self._cupy.cuda.Module()
         self._module.load(image)
         self._kernels: dict[str, Any] = {}
+        self._cublaslt: CublasLt | None = None
 
     # ------------------------------------------------------------ running
 
@@ -51,6 +54,12 @@ class CupyDevice:
         if kernel is None:
             kernel = self._kernels[step.kernel] = self._module.get_function(step.kernel)
         kernel(step.grid, step.block, tuple(arrays))
+
+    def multiply(self, op: Matmul, arrays: Sequence[Any]) -> None:
+        """Start a product of matrices on the current stream."""
+        if self._cublaslt is None:
+            self._cublaslt = CublasLt(self._device.id, self._cupy.cuda.alloc)
+        self._cublaslt.multiply(op, [self.address(array) for array in arrays], self._cupy.cuda.get_current_stream().ptr)
 
     def active(self) -> AbstractContextManager[Any]:
         """Within this context the GPU is the current one."""

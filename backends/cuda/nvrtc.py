@@ -7,16 +7,15 @@ that has one.
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from dlir.backends.artifact_cache import ArtifactCache
 from dlir.ir.errors import DlirError
+from dlir.passes.targets.nvidia_libraries import find_library, folders
 
 #: The flags that decide what kernels compute.  Subnormals and signed zeros agree with the other backends (no ftz), and
 #: division and square root are correctly rounded.  Nor is a*b+c contracted behind our back: with that, + - * / and sqrt
@@ -167,12 +166,12 @@ def _usage(log: str) -> tuple[KernelUsage, ...]:
 
 @cache
 def _library() -> ctypes.CDLL:
-    for folder in _wheel_folders():
-        for path in sorted(folder.glob("lib/libnvrtc.so.*")):
-            # NVRTC opens its builtins by name, which finds them only when they are already loaded.
-            for builtins in sorted(folder.glob("lib/libnvrtc-builtins.so.*")):
-                ctypes.CDLL(str(builtins))
-            return ctypes.CDLL(str(path))
+    path = find_library("nvrtc")
+    if path is not None:
+        # NVRTC opens its builtins by name, which finds them only when they are already loaded.
+        for builtins in sorted(path.parent.glob("libnvrtc-builtins.so.*")):
+            ctypes.CDLL(str(builtins))
+        return ctypes.CDLL(str(path))
     for name in ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"):
         try:
             return ctypes.CDLL(name)
@@ -183,15 +182,5 @@ def _library() -> ctypes.CDLL:
 
 def _include_folders() -> Sequence[str]:
     """Where cuda_fp16.h and cuda_bf16.h lie."""
-    folders = [folder / "include" for folder in _wheel_folders()]
-    folders += [Path("/usr/local/cuda/include")]
-    return [str(folder) for folder in folders if (folder / "cuda_fp16.h").is_file()]
-
-
-def _wheel_folders() -> Iterator[Path]:
-    """The folders of NVIDIA's wheels: one for all from CUDA 13 on, one for each library before."""
-    spec = importlib.util.find_spec("nvidia")
-    for root in spec.submodule_search_locations or () if spec else ():
-        for name in ("cu13", "cuda_nvrtc", "cuda_runtime"):
-            if Path(root, name).is_dir():
-                yield Path(root, name)
+    found = [folder / "include" for library in ("nvrtc", "cudart") for folder in folders(library)]
+    return [str(folder) for folder in dict.fromkeys(found) if (folder / "cuda_fp16.h").is_file()]

@@ -19,6 +19,7 @@ from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.builtin import Module
 from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.gpu import LaunchFunc
+from dlir.ir.dialects.kernel import Matmul
 from dlir.ir.errors import DlirError
 from dlir.ir.op import Op
 from dlir.ir.types import MemRefType
@@ -52,6 +53,14 @@ class KernelLaunch:
 
 
 @dataclass(frozen=True)
+class LibraryCall:
+    """Products of matrices by the device's library: `op` says which, `arguments` are its operands in order."""
+
+    op: Matmul
+    arguments: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
 class Copy:
     """A copy of one memref to another."""
 
@@ -75,7 +84,7 @@ class Store:
     place: Place
 
 
-Step = KernelLaunch | Copy | Load | Store | ControlStep
+Step = KernelLaunch | LibraryCall | Copy | Load | Store | ControlStep
 
 
 @dataclass
@@ -101,6 +110,9 @@ class Device(Protocol):
     def launch(self, step: KernelLaunch, arrays: Sequence[Any]) -> None:
         """Run a kernel."""
 
+    def multiply(self, op: Matmul, arrays: Sequence[Any]) -> None:
+        """Do what `op` says to arrays in place of its operands."""
+
     def copy(self, source: Any, target: Any) -> None:
         """Copy an array into another."""
 
@@ -121,7 +133,7 @@ def prepare(program: HostProgram, device: Device, fixed: dict[int | str, Any]) -
         return place.of(fixed[place.root], device.dtype(place.type)) if place.root in fixed else place
 
     steps = [(step, [part(place) for place in _places(step)]) for step in program.steps]
-    if all(isinstance(step, KernelLaunch | Copy) for step in program.steps):
+    if all(isinstance(step, KernelLaunch | LibraryCall | Copy) for step in program.steps):
         # No numbers, no jumps: nothing to keep count of.
         return lambda arguments: _run_straight(steps, device, arguments)
     return lambda arguments: _run(steps, dict(program.constants), device, arguments)
@@ -133,7 +145,7 @@ _Prepared = tuple[Step, list[Any]]
 
 def _places(step: Step) -> Sequence[Place]:
     match step:
-        case KernelLaunch():
+        case KernelLaunch() | LibraryCall():
             return step.arguments
         case Copy():
             return step.source, step.target
@@ -154,6 +166,8 @@ def _run_straight(steps: Sequence[_Prepared], device: Device, arguments: Sequenc
         arrays = _arrays(parts, device, arguments)
         if isinstance(step, KernelLaunch):
             device.launch(step, arrays)
+        elif isinstance(step, LibraryCall):
+            device.multiply(step.op, arrays)
         else:
             device.copy(*arrays)
 
@@ -166,6 +180,8 @@ def _run(steps: Sequence[_Prepared], scalars: Scalars, device: Device, arguments
         match step:
             case KernelLaunch():
                 device.launch(step, _arrays(parts, device, arguments))
+            case LibraryCall():
+                device.multiply(step.op, _arrays(parts, device, arguments))
             case Copy():
                 device.copy(*_arrays(parts, device, arguments))
             case Jump():
@@ -239,6 +255,9 @@ def _read(
                 program.steps.append(Copy(source, target))
         case "gpu.launch_func":
             program.steps.append(_launch(op, places, names))
+        case "kernel.matmul":
+            assert isinstance(op, Matmul)
+            program.steps.append(LibraryCall(op, tuple([places[value] for value in op.operands])))
         case _ if is_scalar(op):
             assert isinstance(op, Op)
             program.steps.append(Compute(op))

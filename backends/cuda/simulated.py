@@ -17,6 +17,7 @@ from dlir.backends.executable import numpy_dtype
 from dlir.backends.global_arrays import Weights
 from dlir.backends.variables import VariableStore
 from dlir.ir.dialects.builtin import Module
+from dlir.ir.dialects.kernel import Matmul
 from dlir.ir.types import MemRefType
 
 #: NaN in every floating type, and -1: nobody gets away with reading what was never written.
@@ -40,6 +41,10 @@ class SimDevice:
         """Run a kernel; KernelFault for what it does wrong."""
         kernel = self._module.kernel(step.kernel)
         kernel(step.grid, step.block, arrays, order=self._order, seed=self._seed)
+
+    def multiply(self, op: Matmul, arrays: Sequence[Any]) -> None:
+        """What the library does, by NumPy."""
+        op.compute(arrays)
 
     def active(self) -> AbstractContextManager[Any]:
         return nullcontext()

@@ -13,7 +13,7 @@ from dlir.backends.ref.evaluation import eval_step
 from dlir.backends.ref.machine import Machine
 from dlir.ir.dialects import scf
 from dlir.ir.dialects.func import Call, Func
-from dlir.ir.dialects.kernel import KernelRegion
+from dlir.ir.dialects.kernel import KernelRegion, Matmul
 from dlir.ir.dialects.regions import only_block
 from dlir.ir.errors import DlirError
 from dlir.ir.op import Op, Region
@@ -150,6 +150,18 @@ def kernel(machine: Machine, op: KernelRegion) -> Step:
             target[...] = value
 
     return Step(run, is_task=True)
+
+
+@runs("kernel.matmul")
+def multiply(machine: Machine, op: Matmul) -> Step:
+    operands = op.operands
+
+    def run(environment: Environment) -> None:
+        if not environment[op.group("into")].flags.writeable:
+            raise DlirError(f"'{op.name}' writes to an input or a constant", op.location)
+        op.compute([environment[value] for value in operands])
+
+    return Step(run)
 
 
 @runs("gpu.launch_func")

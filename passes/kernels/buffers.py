@@ -39,6 +39,10 @@ class Buffers:
     def __contains__(self, value: Value) -> bool:
         return value in self._memrefs or value in self._loaders
 
+    def memref_of(self, value: Value) -> Value:
+        """The memref that holds tensor `value`."""
+        return self._memrefs[value]
+
     @contextmanager
     def loading(self, value: Value, load: Callable[[Sequence[AffineExpr]], Value]) -> Iterator[None]:
         """Let ``load(index)`` give the elements of tensor `value`."""

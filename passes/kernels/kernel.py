@@ -14,10 +14,9 @@ from dlir.passes.kernels.plan import Loop, Plan
 
 @dataclass(eq=False)
 class Kernel:
-    """What the emission of a schedule works on: results number i of the plan are `values[i]`, stored in `targets[i]`."""
+    """What the emission of a schedule works on: result number i of the plan is stored in `targets[i]`."""
 
     plan: Plan
-    values: list[Value]
     targets: list[Value]
     emitter: Emitter
     tile: tuple[int, ...] = ()
@@ -28,7 +27,7 @@ class Kernel:
         """Compute and store the results of a loop at one point: everything is read before anything is written."""
         emitter = self.emitter
         places = [(number, tuple(expr.substitute(point) for expr in index)) for number, index in loop.outputs]
-        found = [emitter.element(self.values[number], index) for number, index in places]
+        found = [emitter.element(self.plan.values[number], index) for number, index in places]
         for scalar, (number, index) in zip(found, places):
             emitter.buffers.store(emitter, scalar, self.targets[number], index)
 

@@ -57,7 +57,7 @@ def _needed(value: Value, inside: Inside) -> list[Operation]:
 def kernels_of_parts(kernel: Kernel, tiles: Sequence[tuple[int, ...]]) -> list[Kernel]:
     """Each part of a kernel as one to be emitted by itself, with these tiles."""
     return [
-        Kernel(plan, [kernel.values[n] for n in numbers], [kernel.targets[n] for n in numbers], kernel.emitter, tile)
+        Kernel(plan, [kernel.targets[n] for n in numbers], kernel.emitter, tile)
         for (numbers, plan), tile in zip(kernel.plan.parts, tiles, strict=True)
     ]
 

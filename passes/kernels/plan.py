@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlir.ir.affine import AffineExpr, constant, delinearize, dim, linearize
-from dlir.ir.core import Operation
+from dlir.ir.core import Operation, Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.passes.kernels.buffers import folds
 from dlir.passes.kernels.demand import Demand, Index
@@ -68,10 +68,15 @@ class Plan:
     window: Any = None
     #: For the form "parts": the numbers of a part's results, and its plan.
     parts: list[tuple[list[int], Plan]] = field(default_factory=list)
-    #: Of the results.
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
+    #: The results.
+    values: list[Value] = field(default_factory=list)
     #: The results that are computed from totals, after all rows; None if there are no totals.
     after: Loop | None = None
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the results."""
+        return [value.shape for value in self.values]
 
 
 def points(shape: Sequence[int], first: int = 0) -> Index:

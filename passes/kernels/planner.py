@@ -34,7 +34,7 @@ def plan_kernel(outputs: Sequence[Value], inside: Inside, parts: bool = True) ->
     found = [(group, _plan_together([outputs[number] for number in group], inside)) for group in groups]
     if any(plan.after is not None for _, plan in found):
         raise Unfit("what is reduced over all rows waits for all of them, and has no work items to put beside others")
-    return Plan("parts", (), [], parts=found, shapes=[value.shape for value in outputs])
+    return Plan("parts", (), [], parts=found, values=list(outputs))
 
 
 def _plan_together(outputs: Sequence[Value], inside: Inside) -> Plan:
@@ -61,7 +61,7 @@ def _plan_together(outputs: Sequence[Value], inside: Inside) -> Plan:
         plan = plan_rows(outputs, inside)
     else:
         plan = _plan_flat(outputs, inside)
-    plan.shapes = [value.shape for value in outputs]
+    plan.values = list(outputs)
     return plan
 
 

@@ -11,6 +11,7 @@ from dlir.ir.dialects.nd.scalars import widen
 from dlir.passes.kernels.classify import FusionClass, facts
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, Emitter
+from dlir.passes.kernels.plan import Inside
 
 
 def factor(emitter: Emitter, op: Primitive, operand: int, index: Index) -> Value:
@@ -39,13 +40,16 @@ def may_leave(op: Primitive, operand: int) -> bool:
     )
 
 
-def leaf_of(op: Primitive, operand: int, index: Index) -> tuple[Value, Index] | None:
-    """What in memory is the factor of one operand at a point, seen through views; None where it is computed."""
+def leaf_of(op: Primitive, operand: int, index: Index, inside: Inside | None = None) -> tuple[Value, Index] | None:
+    """What in memory is the factor of one operand at a point, seen through views; None where it is computed.
+
+    What ops compute for which `inside` does not hold is in memory.
+    """
     found = facts(op).space.maps[operand]
     if found is None or may_leave(op, operand):
         return None
     value, index = op.operands[operand], found.apply(index)
-    while (definition := value.defining_op) is not None:
+    while (definition := value.defining_op) is not None and (inside is None or inside(definition)):
         if not isinstance(definition, Primitive) or facts(definition).fusion_class is not FusionClass.VIEW:
             return None
         ((value, index),) = facts(definition).operand_elements(definition, index)

@@ -173,7 +173,7 @@ class _Finder:
             *(
                 (value, tuple(expr.substitute(place) for expr in where))
                 for value, where in loop.demand.leaves
-                if not _feeds(where, loop.extents)
+                if not feeds(where, loop.extents)
             ),
         ]
         writes = [(tuple(e.substitute(place) for e in where), self.plan.shapes[n]) for n, where in loop.outputs]
@@ -192,7 +192,7 @@ def _parts(op: Primitive, number: int) -> tuple[int, ...]:
     return (extent,)
 
 
-def _feeds(index: Index, extents: Sequence[int]) -> bool:
+def feeds(index: Index, extents: Sequence[int]) -> bool:
     """Whether an index goes over dimensions that are summed over: it belongs to an operand."""
     return any(n >= len(extents) for expr in index for n in expr.used_dims())
 

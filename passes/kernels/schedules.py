@@ -48,6 +48,8 @@ class Schedule:
                 f"it is a {kernel.plan.form} kernel, and the schedule is for {' or '.join(self.forms)} ones; "
                 f"it could have {', '.join(fitting) or 'none that can be named'}"
             )
+        if tile and not self.tile:
+            raise Unfit("the schedule takes no tile")
         if (tile or self.needs_tile) and len(tile) != len(self.tile):
             raise Unfit(f"the tile must be {len(self.tile)} integers ({', '.join(self.tile)}), not {list(tile)}")
         if any(size < 1 for size in tile):
@@ -164,6 +166,12 @@ SCHEDULES: dict[str, Schedule] = {
         ("rows", "columns", "depth"),
         True,
         1 << 16,
+        target="cuda",
+    ),
+    "cublaslt": Schedule(
+        _for_gpus("cublaslt", "emit_cublaslt"),
+        ("contraction",),
+        "a call of cuBLASLt, for a GPU: products of matrices, a matrix and a bias added",
         target="cuda",
     ),
 }

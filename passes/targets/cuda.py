@@ -5,20 +5,28 @@ from __future__ import annotations
 from dlir.passes.kernels import attention_cuda
 from dlir.passes.kernels.choose_cuda import MULTIPROCESSORS, POINTWISE_BLOCK
 from dlir.passes.kernels.contraction_cuda import tile_for
+from dlir.passes.kernels.cublaslt import is_cublaslts, suits_cublaslt
 from dlir.passes.kernels.mma_cuda import mma_tile_for, suits_tensor_cores
 from dlir.passes.kernels.parts import SEPARATOR
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.roles import roles_of
 from dlir.passes.kernels.scatter import tile_on_cuda
+from dlir.passes.targets.nvidia_libraries import find_library
 
 
-def suits(plan: Plan) -> bool:
-    """Whether one kernel is no slower than several: only launches make blocks wait for what the others reduce."""
-    return plan.after is None
+def uses_cublaslt(option: str) -> bool:
+    """Whether large products are cuBLASLt's: "on", "off", or "auto" for whether it is installed here."""
+    return option == "on" or (option == "auto" and find_library("cublasLt") is not None)
 
 
-def choose(plan: Plan) -> tuple[str, tuple[int, ...]]:
-    """The schedule and tile for a kernel."""
+def suits(plan: Plan, library: bool = False) -> bool:
+    """Whether one kernel is no slower than several: only launches make blocks wait for what the others reduce, and with
+    cuBLASLt (`library`) large products are best left to that."""
+    return plan.after is None and (not library or suits_cublaslt(plan))
+
+
+def choose(plan: Plan, library: bool = False) -> tuple[str, tuple[int, ...]]:
+    """The schedule and tile for a kernel; large products are cuBLASLt's if there is that `library`."""
     if plan.form == "parts":
         if any(part.form != "flat" for _, part in plan.parts):
             raise Unfit("only pointwise parts can share a GPU's threads")
@@ -29,6 +37,8 @@ def choose(plan: Plan) -> tuple[str, tuple[int, ...]]:
         return "scatter-element", tile_on_cuda(plan, MULTIPROCESSORS * POINTWISE_BLOCK)
     if plan.form == "attention":
         return "attention-blocks", attention_cuda.tile_for(plan)
+    if library and is_cublaslts(plan):
+        return "cublaslt", ()
     roles = roles_of(plan, lambda op: True) if plan.form == "contraction" else None
     if roles is not None and plan.anchor is not None and suits_tensor_cores(plan.anchor):
         tile = mma_tile_for(roles, MULTIPROCESSORS)

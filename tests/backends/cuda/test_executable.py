@@ -7,9 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support.cublaslt_model import ModelLibrary
 
 from dlir.backends.compiler import compile_module, lower_module
-from dlir.backends.cuda import launcher, nvrtc, simulated
+from dlir.backends.cuda import cublaslt, launcher, nvrtc, simulated
 from dlir.backends.cuda.backend import load, load_on
 from dlir.backends.cuda.sim.module import KernelFault, SimModule
 from dlir.backends.cuda.simulated import SimDevice
@@ -17,6 +18,7 @@ from dlir.ir.errors import DlirError
 from dlir.ir.ops import nd
 from dlir.ir.types import BF16
 from dlir.ir.verifier import verified
+from dlir.passes.manager import PassManager
 from dlir.textir.parser import parse
 
 pytestmark = pytest.mark.usefixtures("needs_sim")
@@ -287,6 +289,25 @@ def test_bfloat16_travels_as_uint16(fake_cupy, needs_nvrtc, array_module):
     np.testing.assert_array_equal(found, x + x)
     (bits,) = run(fake_cupy.asarray(x.view(np.uint16)))
     np.testing.assert_array_equal(bits, (x + x).view(np.uint16))
+
+
+def test_the_launcher_hands_products_to_the_library(fake_cupy, needs_nvrtc, monkeypatch):
+    """The library's model gets the addresses of what the caller gave, and scratch memory of CuPy's."""
+    model = ModelLibrary(workspace=512)
+    scratch = np.empty(512, np.uint8)
+    monkeypatch.setattr(cublaslt, "_library", lambda: model)
+    monkeypatch.setattr(fake_cupy.cuda, "alloc", lambda size: SimpleNamespace(ptr=scratch.ctypes.data), raising=False)
+    cublaslt._handle.cache_clear()
+    text = NETWORK.replace("nd.matmul %x, %w", 'nd.matmul %x, %w {dlir.fuse = "none"}')
+    fused = PassManager.from_text("inline,lower-nn,fuse{target=cuda}").run(verified(parse(text)))
+    region = next(op for op in fused.walk() if op.name == "kernel.region")
+    region.set("schedule", "cublaslt")
+    w, x, y = f32(6, 4), f32(3, 6), f32(3, 4)
+    run = load(lower_module(fused, "cuda"), "main", {"w": w}.__getitem__)
+    for _ in range(2):
+        close(run(x, y), expected(x, y, w))
+    cublaslt._handle.cache_clear()
+    assert model.scratch == [(scratch.ctypes.data, 512, 0)] * 2
 
 
 # ---------------------------------------------------------------- without a GPU

@@ -66,7 +66,7 @@ def test_unknown_architecture_is_an_error_that_lists_the_known_ones():
 
 def test_without_the_library_the_error_names_the_extra(monkeypatch):
     nvrtc._library.cache_clear()
-    monkeypatch.setattr(nvrtc, "_wheel_folders", lambda: iter(()))
+    monkeypatch.setattr(nvrtc, "find_library", lambda name: None)
     monkeypatch.setattr(nvrtc.ctypes, "CDLL", _refuse_to_load)
     try:
         assert "NVRTC" in (nvrtc.unavailable() or "")
