@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +13,7 @@ from dlir.ir.dialects.func import Func
 from dlir.ir.dialects.kernel import FUSE, RECOMPUTE, KernelRegion
 from dlir.ir.effects import is_removable
 from dlir.ir.state import sink_writes
-from dlir.passes.kernels.cluster import Clustering, Suits
+from dlir.passes.kernels.cluster import Check, Clustering
 from dlir.passes.kernels.expand import expand
 from dlir.passes.kernels.groups import check_blocks
 from dlir.passes.kernels.horizontal import merge_contractions, merge_pointwise
@@ -45,6 +46,12 @@ class Fuse(Pass, name="fuse"):
     )
 
     def run(self, module: Module) -> None:
+        for block, clustering in self.clusters(module):
+            self.merge_side_by_side(clustering)
+            self.stats["kernels"] += len(make_regions(block, clustering))
+
+    def clusters(self, module: Module) -> Iterator[tuple[Block, Clustering]]:
+        """The blocks of `module` that hold array ops, one after another, cleaned up, each with its ops in kernels-to-be."""
         for function in list(module.body.ops):
             if isinstance(function, Func) and not function.is_declaration and "dlir.kernel" not in function.attributes:
                 blocks = _blocks(function)
@@ -54,33 +61,37 @@ class Fuse(Pass, name="fuse"):
                 if sunk := sink_free(blocks[1:]):
                     self.stats["sunk"] += sunk
                 for block in blocks:
-                    self._fuse(block)
+                    clustering = self._cluster(block)
+                    if clustering is not None:
+                        yield block, clustering
 
-    def _fuse(self, block: Block) -> None:
+    def _cluster(self, block: Block) -> Clustering | None:
         _drop_unused(block)
         sink_writes(block)
         ops = [op for op in block.ops if is_fusible(op)]
         if not ops:
-            return
+            return None
         for op in ops:
             check_static(op)
-        suits = self._suits()
+        check = self._check()
         for op in ops:
-            self.stats["expanded"] += _expand_unless_kernel(op, suits)
-        clustering = Clustering(block, self.max_ops, self.max_buffers, suits)
+            self.stats["expanded"] += _expand_unless_kernel(op, check)
+        clustering = Clustering(block, self.max_ops, self.max_buffers, check)
         clustering.run()
+        return clustering
+
+    def merge_side_by_side(self, clustering: Clustering) -> None:
+        """Make one kernel of some that need nothing of each other."""
         if self.max_ops > 1:
             self.stats["side by side"] += merge_pointwise(clustering)
             if self.target == "cpu":
                 self.stats["side by side"] += merge_contractions(clustering)
-        regions = make_regions(block, clustering)
-        self.stats["kernels"] += len(regions)
 
-    def _suits(self) -> Suits:
+    def _check(self) -> Check:
         target = find_target(self.target)
         if self.target != "cuda":
-            return target.suits
-        return partial(target.suits, library=target.uses_cublaslt(self.library))
+            return target.check
+        return partial(target.check, library=target.uses_cublaslt(self.library))
 
 
 def _blocks(function: Func) -> list[Block]:
@@ -101,13 +112,13 @@ def _drop_unused(block: Block) -> None:
             op.erase()
 
 
-def _expand_unless_kernel(op: Operation, suits: Suits) -> int:
+def _expand_unless_kernel(op: Operation, check: Check) -> int:
     """Replace a composite that is more than one kernel by what it is made of; how many were replaced."""
     count = 0
     waiting = [op]
     while waiting:
         here = waiting.pop()
-        if isinstance(here, Decomposed) and not _is_one_kernel(here, suits):
+        if isinstance(here, Decomposed) and not _is_one_kernel(here, check):
             made = expand(here)
             for name in (FUSE, RECOMPUTE):
                 if name in here.attributes:
@@ -118,9 +129,9 @@ def _expand_unless_kernel(op: Operation, suits: Suits) -> int:
     return count
 
 
-def _is_one_kernel(op: Operation, suits: Suits) -> bool:
+def _is_one_kernel(op: Operation, check: Check) -> bool:
     try:
-        plan = Shadow([op]).plan({op: None}, [value for value in op.results if value.is_used])
+        check(Shadow([op]).plan({op: None}, [value for value in op.results if value.is_used]))
     except Unfit:
         return False
-    return suits(plan)
+    return True

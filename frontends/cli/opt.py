@@ -133,7 +133,7 @@ def _run(args: argparse.Namespace, sources: dict[str, str]) -> int:
     read = perf_counter() - start
     if args.why_not_fused:
         manager.run(parsed.module)
-        write_text(why.answer(parsed.module, args.why_not_fused), args.output)
+        write_text(why.answer(parsed.module, args.why_not_fused, args.target), args.output)
         return OK
     text = _process(args, manager, parsed, sources, read)
     if args.output is not None and args.output.endswith(".safetensors"):

@@ -26,8 +26,9 @@ def _names(text: str) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def answer(module: Module, names: tuple[str, str]) -> str:
-    """The answer, a line; DlirError if there are no such values."""
-    from dlir.passes.kernels.explain import explain
+def answer(module: Module, names: tuple[str, str], target: str) -> str:
+    """The answer for a target, a line; DlirError if there are no such values."""
+    from dlir.passes.explain_fusion import explain
+    from dlir.passes.fuse import Fuse
 
-    return explain(module, *names) + "\n"
+    return explain(module, *names, Fuse(target=target)) + "\n"

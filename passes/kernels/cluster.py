@@ -24,7 +24,8 @@ from dlir.passes.kernels.live import peak
 from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.shadow import Shadow
 
-Suits = Callable[[Plan], bool]
+#: Raises Unfit, with the reason, for a kernel that is slower than several would be.
+Check = Callable[[Plan], None]
 
 #: Which part of the values that live at one time, before kernels are merged, is not worth asking about, and how many bytes.
 LITTLE = 128
@@ -60,11 +61,10 @@ class Cluster:
 class Clustering:
     """The clusters of one block."""
 
-    def __init__(self, block: Block, max_ops: int, max_buffers: int, suits: Suits | None = None) -> None:
+    def __init__(self, block: Block, max_ops: int, max_buffers: int, check: Check = lambda plan: None) -> None:
         self.max_ops = max_ops
         self.max_buffers = max_buffers
-        #: Whether a kernel with this plan is worth having on the target.
-        self.suits: Suits = suits or (lambda plan: True)
+        self.check = check
         self.position = {op: number for number, op in enumerate(block.ops)}
         #: What `_users_of` has found: the block stays as it is while clusters grow.
         self._known_users: dict[tuple[Value, ...], list[Operation]] = {}
@@ -183,23 +183,24 @@ class Clustering:
 
     def _is_kernel(self, one: Cluster, two: Cluster) -> bool:
         """Whether two clusters can be one kernel and lose nothing by it."""
-        inputs, outputs = self._buffers(one, two)
+        inputs, outputs = self.buffers(one, two)
         if len(inputs) + len(outputs) > self.max_buffers:
             return False
         if self._pointwise_together(one, two) is not None:
             return True
         try:
             plan = self.plan([*one.ops.values(), *two.ops.values()], outputs)
+            self.check(plan)
         except Unfit:
             return False
-        return recomputation(plan) is None and self.suits(plan)
+        return recomputation(plan) is None
 
     def takes_memory(self, one: Cluster, two: Cluster) -> bool:
         """Whether more values would live at one time if two clusters were one kernel.
 
         Asked only where something large is made earlier, or needed for longer, than what is not stored any more.
         """
-        _, outputs = self._buffers(one, two)
+        _, outputs = self.buffers(one, two)
         spared = _bytes(value for value in (*one.outputs, *two.outputs) if value not in outputs)
         longer = min(_bytes(one.inputs), _bytes(value for value in two.outputs if value in outputs))
         if longer <= spared:
@@ -215,7 +216,7 @@ class Clustering:
         results = [value for op in ordered for value in op.results if value in dict.fromkeys(outputs)]
         return self.shadow.plan(dict.fromkeys([*free_producers(ordered), *members]), results, parts)
 
-    def _buffers(self, *clusters: Cluster) -> tuple[list[Value], list[Value]]:
+    def buffers(self, *clusters: Cluster) -> tuple[list[Value], list[Value]]:
         """What clusters read and write as one."""
 
         def is_member(op: Operation | None) -> bool:
@@ -237,7 +238,7 @@ class Clustering:
 
     def merge(self, one: Cluster, two: Cluster) -> Cluster:
         """Make two clusters one: the larger takes the ops of the other."""
-        inputs, outputs = self._buffers(one, two)
+        inputs, outputs = self.buffers(one, two)
         shape = self._pointwise_together(one, two)
         large, small = (one, two) if len(one.ops) >= len(two.ops) else (two, one)
         large.ops.update(small.ops)

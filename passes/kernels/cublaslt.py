@@ -1,7 +1,7 @@
 """Large products by cuBLASLt, in the place of tiles of our own.
 
 The library adds a matrix of the result's layout, and a bias for each column.  A kernel that does more than that is not the
-library's: where it is there, fusion lets the rest be a kernel of its own (`suits_cublaslt`).
+library's: where it is there, fusion lets the rest be a kernel of its own (`check_cublaslt`).
 """
 
 from __future__ import annotations
@@ -69,16 +69,20 @@ class Call:
     bias: Value | None
 
 
-def suits_cublaslt(plan: Plan) -> bool:
-    """Whether a kernel is no worse than a call of the library and another kernel: it is the call, or no large product."""
+def check_cublaslt(plan: Plan) -> None:
+    """Unfit for a large product with more than a call of the library computes: that is a call, and another kernel."""
     product = _large_product(plan)
-    return product is None or _is_call(plan, product)
+    if product is not None:
+        call_of(plan, product)
 
 
 def is_cublaslts(plan: Plan) -> bool:
     """Whether the library should compute all that a kernel does."""
     product = _large_product(plan)
-    return product is not None and _is_call(plan, product)
+    try:
+        return product is not None and call_of(plan, product) is not None
+    except Unfit:
+        return False
 
 
 def _large_product(plan: Plan) -> Product | None:
@@ -90,14 +94,6 @@ def _large_product(plan: Plan) -> Product | None:
     except Unfit:
         return None
     return product if product.is_large and product.is_aligned else None
-
-
-def _is_call(plan: Plan, product: Product) -> bool:
-    try:
-        call_of(plan, product)
-    except Unfit:
-        return False
-    return True
 
 
 def emit_cublaslt(kernel: Kernel) -> None:

@@ -13,7 +13,7 @@ from dlir.passes.kernels.buffers import stride_of
 from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.grid import crossing, merge_dims
 from dlir.passes.kernels.parts import SEPARATOR
-from dlir.passes.kernels.plan import Plan
+from dlir.passes.kernels.plan import Plan, Unfit
 from dlir.passes.kernels.roles import Roles, reads_vectors, roles_of
 from dlir.passes.kernels.rows import kept_in_results
 from dlir.passes.kernels.scan import runs_of, width_of
@@ -45,10 +45,11 @@ ATTENTION_KEYS = 48
 ATTENTION_BYTES = 128 << 10
 
 
-def suits(plan: Plan) -> bool:
-    """Whether one kernel is no slower than several: a large one that reduces over all rows takes them one by one."""
+def check(plan: Plan) -> None:
+    """Unfit for a kernel that is slower than several would be."""
     points = math.prod(plan.rows) * max((math.prod(loop.extents) for loop in plan.loops), default=1)
-    return plan.after is None or points <= CACHED or not _is_across(plan)
+    if plan.after is not None and points > CACHED and _is_across(plan):
+        raise Unfit("with a reduction over all rows they would be taken one by one, and lie side by side in memory")
 
 
 def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dlir.passes.kernels import attention_cuda
 from dlir.passes.kernels.choose_cuda import MULTIPROCESSORS, POINTWISE_BLOCK
 from dlir.passes.kernels.contraction_cuda import tile_for
-from dlir.passes.kernels.cublaslt import is_cublaslts, suits_cublaslt
+from dlir.passes.kernels.cublaslt import check_cublaslt, is_cublaslts
 from dlir.passes.kernels.mma_cuda import mma_tile_for, suits_tensor_cores
 from dlir.passes.kernels.parts import SEPARATOR
 from dlir.passes.kernels.plan import Plan, Unfit
@@ -19,10 +19,14 @@ def uses_cublaslt(option: str) -> bool:
     return option == "on" or (option == "auto" and find_library("cublasLt") is not None)
 
 
-def suits(plan: Plan, library: bool = False) -> bool:
-    """Whether one kernel is no slower than several: only launches make blocks wait for what the others reduce, and with
-    cuBLASLt (`library`) large products are best left to that."""
-    return plan.after is None and (not library or suits_cublaslt(plan))
+def check(plan: Plan, library: bool = False) -> None:
+    """Unfit for a kernel that is slower than several would be; with cuBLASLt (`library`) large products are that's."""
+    if plan.after is not None:
+        raise Unfit(
+            "what is reduced over all rows would wait for all of a GPU's blocks, and only a launch waits for those"
+        )
+    if library:
+        check_cublaslt(plan)
 
 
 def choose(plan: Plan, library: bool = False) -> tuple[str, tuple[int, ...]]:

@@ -7,7 +7,7 @@ from dlir.backends.compiler import compile_module
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import nd
 from dlir.ir.types import F32, TensorType
-from dlir.passes.kernels.explain import explain
+from dlir.passes.explain_fusion import explain
 from dlir.passes.kernels.legality import why_not_fused
 from dlir.textir import parse, to_text
 

@@ -7,8 +7,9 @@ from dlir.backends.compiler import compile_module
 from dlir.ir.errors import DlirError
 from dlir.ir.ops import nd
 from dlir.ir.types import F32, TensorType
+from dlir.passes.explain_fusion import explain
+from dlir.passes.fuse import Fuse
 from dlir.passes.kernels import horizontal
-from dlir.passes.kernels.explain import explain
 from dlir.textir import parse, to_text
 
 BACKENDS = ["cpu", "cuda-sim"]
@@ -231,6 +232,51 @@ func.func @main(%x: tensor<8x8xf32>, %z: tensor<3xf32>) -> (tensor<8x8xf32>, ten
 )
 def test_why_not_fused_by_name(one, two, answer):
     assert answer in explain(parse(TEXT), one, two)
+
+
+def test_kernels_side_by_side_are_one_kernel():
+    text = """
+    func.func @main(%x: tensor<8xf32>, %y: tensor<9xf32>) -> (tensor<8xf32>, tensor<9xf32>) {
+      %a = nd.exp %x
+      %b = nd.exp %y
+      return %a, %b
+    }
+    """
+    assert explain(parse(text), "a", "b") == "they are one kernel, of 2 ops"
+
+
+def test_why_not_fused_of_what_nothing_needs():
+    text = """
+    func.func @main(%x: tensor<8x4xf32>, %w: tensor<4x4xf32>) -> tensor<8x4xf32> {
+      %a = nd.matmul %x, %w
+      %b = nd.softmax %a
+      %unused = nd.exp %x
+      return %b
+    }
+    """
+    assert "needs the whole result of 'nd.matmul'" in explain(parse(text), "a", "b")
+    assert explain(parse(text), "a", "unused") == "nothing needs %unused, which is dropped"
+
+
+def test_why_not_fused_depends_on_options_and_target():
+    text = """
+    func.func @main(%x: tensor<1024x1024xf32>, %w: tensor<1024x1024xf32>) -> (tensor<1024x1024xf32>, tensor<f32>) {
+      %a = nd.matmul %x, %w
+      %b = nd.relu %a
+      %c = nd.softmax %x
+      %d = nd.sum %c
+      return %b, %d
+    }
+    """
+    one = "they are one kernel"
+    assert one in explain(parse(text), "a", "b") and one in explain(parse(text), "c", "d")
+    assert "more than max-ops = 1" in explain(parse(text), "a", "b", Fuse(max_ops=1))
+    assert "more than max-buffers = 2" in explain(parse(text), "a", "b", Fuse(max_buffers=2))
+    assert one in explain(parse(text), "a", "b", Fuse(target="cuda", library="off"))
+    library = explain(parse(text), "a", "b", Fuse(target="cuda", library="on"))
+    assert library.startswith("they would be slower as one kernel: cuBLASLt adds a matrix and a bias")
+    blocks = explain(parse(text), "c", "d", Fuse(target="cuda"))
+    assert blocks.startswith("they would be slower as one kernel: what is reduced over all rows")
 
 
 def test_a_name_that_is_not_there_is_refused():
