@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -30,22 +30,22 @@ from dlir.backends.cpu.search_kernel import (
     search_module,
 )
 from dlir.ir.dialects.func import find_function
-from dlir.passes.memory.exact import Dive, Problem
+from dlir.passes.memory.exact import Dive, Order, Problem
 
 
-def dive(problem: Problem, rank: Sequence[int], capacity: int, limit: int) -> Dive:
+def dive(problem: Problem, order: Order, capacity: int, limit: int) -> Dive:
     """One search with `limit` nodes at most: the same nodes as `dlir.passes.memory.exact.dive` visits."""
     item, section, starts, links, trail, scalar = (_memory(shape) for shape in SHAPES)
     count = len(problem.size)
     item[:, :count] = 0
-    for row, values in ((FIRST, problem.first), (LAST, problem.last), (SIZE, problem.size), (RANK, rank)):
+    for row, values in ((FIRST, problem.first), (LAST, problem.last), (SIZE, problem.size), (RANK, order.rank)):
         item[row, :count] = values
     section[BEGIN, : len(problem.begin)] = problem.begin
     section[LEFT, : problem.sections] = problem.fullness()
     starts[: count + 1] = problem.starts
     links[: len(problem.links)] = problem.links
     scalar[:] = 0
-    for which, value in ((LIMIT, limit), (CAPACITY, capacity), (WALL, problem.wall), (SECTIONS, problem.sections)):
+    for which, value in ((LIMIT, limit), (CAPACITY, capacity), (WALL, order.wall), (SECTIONS, problem.sections)):
         scalar[which] = value
     buffers = (item, section, starts, links, trail, scalar)
     _code()((ctypes.c_void_p * len(buffers))(*[buffer.ctypes.data for buffer in buffers]))

@@ -368,7 +368,7 @@ def _choose(module: Module) -> None:
 
         def judge(i: Value, state: Value, chosen: Value, best: Value) -> Sequence[Value]:
             inside = arith.andi(_is("sle", m.item(FIRST, i), section), _is("sge", m.item(LAST, i), section))
-            candidate = arith.andi(is_candidate(i, state), inside)
+            candidate = arith.andi(is_candidate(i, state), arith.ori(inside, _is("eq", wall, 0)))
             return if_else(candidate, lambda: score(i, chosen, best), lambda: (chosen, best))
 
         return m.each_left(a, b, [_number(-1), _number(NEVER)], judge)[:1]

@@ -17,8 +17,8 @@ Where the buffers that are left fall apart into groups that do not meet, the gro
 group that has no solution is not tried again for each solution of another.
 
 One order of questions can be unlucky, so there are many short dives (Luby, Sinclair and Zuckerman, 1993) with different
-orders.  `dive` is the search in plain Python; what is used is the same search as machine code (`SEARCHES`), which visits
-the same nodes.
+orders, in some of which, as in MiniMalloc, the tightness of sections does not count.  `dive` is the search in plain
+Python; what is used is the same search as machine code (`SEARCHES`), which visits the same nodes.
 """
 
 from __future__ import annotations
@@ -64,11 +64,6 @@ class Problem:
     def sections(self) -> int:
         return len(self.begin) - 1
 
-    @property
-    def wall(self) -> int:
-        """What a wall counts in ranks: a buffer that fills a gap up to its walls goes before all others."""
-        return len(self.size)
-
     def fullness(self) -> list[int]:
         """The sizes of all buffers in each section."""
         full = [0] * self.sections
@@ -76,6 +71,18 @@ class Problem:
             for s in range(first, last + 1):
                 full[s] += size
         return full
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Which buffer to ask about, of those on the lowest ground: the lowest `rank`, in the tightest section only.
+
+    Filling a gap up to its wall, on either side, takes `wall` from the rank.  Where that is 0 the rank alone counts, in all
+    sections.
+    """
+
+    rank: list[int]
+    wall: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +122,8 @@ def fit(problem: Problem, capacity: int, nodes: int) -> tuple[Dive, int]:
     """Search for offsets below `capacity` units with `nodes` nodes at most; how it ended, and the nodes it took."""
     run: Callable[..., Dive] = SEARCHES.load(next(iter(SEARCHES)))
     spent = 0
-    for rank, limit in zip(_ranks(problem), _luby()):
-        found = run(problem, rank, capacity, min(SHORTEST_DIVE * limit, nodes - spent))
+    for order, limit in _dives(problem):
+        found = run(problem, order, capacity, min(limit, nodes - spent))
         spent += found.nodes
         if found.status != CUT or spent >= nodes:
             break
@@ -131,27 +138,39 @@ def _luby() -> Iterator[int]:
         u, v = (u + 1, 1) if u & -u == v else (u, 2 * v)
 
 
-def _ranks(problem: Problem) -> Iterator[list[int]]:
-    """Orders of preference among buffers of one ground: by fullness of its sections, length and size; then with noise."""
+def _dives(problem: Problem) -> Iterator[tuple[Order, int]]:
+    """Orders with limits: by the fullness of a buffer's sections, its length and size, with walls and without; then with noise.
+
+    Some instances of MiniMalloc's benchmark take a thousand nodes in one of the two ways and more than ten million in the
+    other.  With noise, four of five orders have walls, which is better where both ways take long.
+    """
     count = len(problem.size)
     full = problem.fullness()
     total = [max(full[problem.first[i] : problem.last[i] + 1]) for i in range(count)]
     area = [a * b for a, b in zip(problem.size, problem.length)]
     size, length = problem.size, problem.length
     keys = [(total, length), (total, area), (length, total), (size, length), (area, total), (total, size)]
+    for key in keys:
+        rank = _rank(key)
+        yield Order(rank, count), 4 * SHORTEST_DIVE
+        yield Order(rank, 0), 4 * SHORTEST_DIVE
     chance = random.Random(0)
-    number = 0
-    while True:
-        noise = 0.0 if number < len(keys) else 0.6
-        scaled = []
-        for values in keys[number % len(keys)]:
-            share = 0.0 if values is total else noise
-            scaled.append([value * (1 + share * (chance.random() - 0.5)) for value in values])
-        rank = [0] * count
-        for position, i in enumerate(sorted(range(count), key=lambda i: (-scaled[0][i], -scaled[1][i], i))):
-            rank[i] = position
-        yield rank
-        number += 1
+    for number, length_of_dive in enumerate(_luby()):
+        noisy = [
+            values if values is total else [value * (0.5 + chance.random()) for value in values]
+            for values in keys[number // 5 % len(keys)]
+        ]
+        yield Order(_rank(noisy), 0 if number % 5 == 4 else count), length_of_dive * SHORTEST_DIVE
+
+
+def _rank(key: Sequence[Sequence[float]]) -> list[int]:
+    """The position of each buffer, by falling values of the first list, and then of the second."""
+    first, second = key
+    order = sorted(range(len(first)), key=lambda i: (-first[i], -second[i], i))
+    rank = [0] * len(order)
+    for position, i in enumerate(order):
+        rank[i] = position
+    return rank
 
 
 # ---------------------------------------------------------------- the search
@@ -159,9 +178,9 @@ def _ranks(problem: Problem) -> Iterator[list[int]]:
 FREE, LIFTED, PLACED = 0, 1, 2
 
 
-def dive(problem: Problem, rank: Sequence[int], capacity: int, limit: int) -> Dive:
-    """One search with `limit` nodes at most; among buffers of one ground, those of low rank are placed first."""
-    search = _Search(problem, rank, capacity, limit)
+def dive(problem: Problem, order: Order, capacity: int, limit: int) -> Dive:
+    """One search with `limit` nodes at most."""
+    search = _Search(problem, order, capacity, limit)
     status = search.solve(0, problem.sections - 1)
     return Dive(status, search.nodes, search.offset)
 
@@ -169,8 +188,8 @@ def dive(problem: Problem, rank: Sequence[int], capacity: int, limit: int) -> Di
 class _Search:
     """The state of a dive: `solve` answers for the sections a to b, whose buffers meet no others that are left."""
 
-    def __init__(self, problem: Problem, rank: Sequence[int], capacity: int, limit: int) -> None:
-        self.p, self.rank, self.capacity, self.limit = problem, rank, capacity, limit
+    def __init__(self, problem: Problem, order: Order, capacity: int, limit: int) -> None:
+        self.p, self.order, self.capacity, self.limit = problem, order, capacity, limit
         count = len(problem.size)
         self.nodes = 0
         self.ground = [0] * count
@@ -304,8 +323,9 @@ class _Search:
         return groups, low, high
 
     def choose(self, a: int, b: int, level: int) -> int:
-        """The buffer to ask about: on the lowest ground, in the tightest section, the best in rank and fit."""
-        section, least = a, 2 * NEVER
+        """The buffer to ask about: on the lowest ground, the best in rank; in the tightest section, with what fills gaps
+        first, unless the rank alone counts."""
+        section, least, wall = a, 2 * NEVER, self.order.wall
         for i in range(self.p.begin[a], self.p.begin[b + 1]):
             if self.state[i] == FREE and self.ground[i] == level:
                 for s in range(self.p.first[i], self.p.last[i] + 1):
@@ -314,12 +334,12 @@ class _Search:
         chosen, best = -1, NEVER
         for i in range(self.p.begin[a], self.p.begin[b + 1]):
             first, last = self.p.first[i], self.p.last[i]
-            if self.state[i] == FREE and self.ground[i] == level and first <= section <= last:
-                score = self.rank[i]
+            if self.state[i] == FREE and self.ground[i] == level and (first <= section <= last or wall == 0):
+                score = self.order.rank[i]
                 if first <= a or self.floor[first - 1] > level:
-                    score -= self.p.wall
+                    score -= wall
                 if last >= b or self.floor[last + 1] > level:
-                    score -= self.p.wall
+                    score -= wall
                 if score < best:
                     chosen, best = i, score
         return chosen

@@ -9,7 +9,7 @@ import pytest
 
 from dlir.backends.cpu.packing_search import dive as native
 from dlir.passes.memory.checker import conflicts
-from dlir.passes.memory.exact import CUT, FAILED, SOLVED, Problem, dive, fit, problem_of
+from dlir.passes.memory.exact import CUT, FAILED, SOLVED, Order, Problem, dive, fit, problem_of
 from dlir.passes.memory.ladder import descend
 from dlir.passes.memory.packing import Lifetime, Packing, pack
 
@@ -76,10 +76,10 @@ def test_it_finds_the_least_height_and_proves_it(seed):
 def test_the_machine_code_visits_the_same_nodes_as_python(seed):
     spans = random_spans(seed, 40, most=50) if seed % 2 else perfect(seed, 40)
     problem = problem_of(spans, 1)
-    rank = random.Random(seed).sample(range(40), 40)
+    order = Order(random.Random(seed).sample(range(40), 40), seed // 2 % 2 * 40)
     least = max(problem.fullness())
     for capacity in (least - 1, least, least + 5):
-        one, two = dive(problem, rank, capacity, 200), native(problem, rank, capacity, 200)
+        one, two = dive(problem, order, capacity, 200), native(problem, order, capacity, 200)
         assert (one.status, one.nodes) == (two.status, two.nodes)
         if one.status == SOLVED:
             assert one.offsets == two.offsets
