@@ -134,7 +134,7 @@ class CublasLt:
         with self._lock:
             product = self._products.get(op)
             if product is None:
-                product = self._products[op] = _Product(request_for(op), self._handle)
+                product = self._products[op] = _Product(request_for(op), self._handle, addresses)
             scratch = self._allocate(product.workspace) if product.workspace else None
             product.run(self._handle, addresses, 0 if scratch is None else scratch.ptr, stream)
 
@@ -142,9 +142,11 @@ class CublasLt:
 class _Product:
     """The library's descriptors for one request, and the algorithm that it chose."""
 
-    def __init__(self, request: Request, handle: ctypes.c_void_p) -> None:
+    def __init__(self, request: Request, handle: ctypes.c_void_p, addresses: Sequence[int]) -> None:
         self.request = request
         self.descriptor = describe(request)
+        # An algorithm is chosen for a bias that is there.
+        self._set_bias(addresses)
         self.layouts = [describe_matrix(matrix) for matrix in (request.a, request.b, request.d)]
         self.preference = describe_preference(request)
         number = ctypes.c_double if request.dtype is F64 else ctypes.c_float
@@ -159,9 +161,8 @@ class _Product:
         self.workspace = found.workspace_size
 
     def run(self, handle: ctypes.c_void_p, addresses: Sequence[int], scratch: int, stream: int) -> None:
+        self._set_bias(addresses)
         request = self.request
-        if request.bias is not None:
-            self.descriptor.set(_BIAS_POINTER, ctypes.c_void_p(addresses[request.bias]))
         one, two, three, four = request.order
         places = [addresses[number] for number in (one, two, four if three is None else three, four)]
         a, b, c, d = (ctypes.c_void_p(place + offset) for place, offset in zip(places, request.offsets))
@@ -172,6 +173,10 @@ class _Product:
             *(c, self.layouts[2], d, self.layouts[2], ctypes.byref(self.algorithm)),
             *(ctypes.c_void_p(scratch), ctypes.c_size_t(self.workspace), ctypes.c_void_p(stream)),
         )
+
+    def _set_bias(self, addresses: Sequence[int]) -> None:
+        if self.request.bias is not None:
+            self.descriptor.set(_BIAS_POINTER, ctypes.c_void_p(addresses[self.request.bias]))
 
 
 # ---------------------------------------------------------------- descriptors

@@ -102,6 +102,7 @@ class ModelLibrary:
         (compute, scale), dtypes = desc["made"], {one["made"][0] for one in layouts}
         need(len(dtypes) == 1 and dtypes <= set(_COMPUTE[compute][1]), NOT_SUPPORTED)
         need(_DTYPES[scale] is _COMPUTE[compute][0])
+        need(desc.get(7, 1) != 4 or desc.get(8))
         # Epilogues are not for f64.
         need(desc.get(7, 1) == 1 or scale != 1, NOT_SUPPORTED)
         (m, k), (k2, n) = (
