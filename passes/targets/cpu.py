@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 
 from dlir.ir.dialects.nd.scalars import accumulator
-from dlir.ir.types import ScalarType, is_float
+from dlir.ir.types import BF16, ScalarType, is_float
 from dlir.passes.kernels.buffers import stride_of
 from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.grid import crossing, merge_dims
@@ -38,6 +38,8 @@ TOTALS_TOGETHER = 8
 #: By bytes of a vector register: vectors that one register tile of a contraction may hold.  The machines with 64-byte (and
 #: 16-byte, Arm) registers have 32 of them, those with 32-byte ones 16.
 TILE_VECTORS = {16: 24, 32: 12, 64: 24}
+#: How many fewer where results are rounded to bf16 by their bits: the constants for that keep registers through the sum.
+ROUNDING_VECTORS = {16: 4, 32: 2, 64: 4}
 #: Vectors of queries of an attention that share what is read of keys and values, and keys whose scores are kept.
 ATTENTION_VECTORS = 4
 ATTENTION_KEYS = 48
@@ -150,6 +152,8 @@ def _tile(plan: Plan, roles: Roles, vector_bytes: int) -> tuple[int, ...] | None
     while lanes > 4 and lanes // 2 >= width:
         lanes //= 2
     budget = TILE_VECTORS[vector_bytes] if is_float(dtype) else TILE_VECTORS[vector_bytes] // 2
+    if op.results[0].dtype is BF16:
+        budget -= ROUNDING_VECTORS[vector_bytes]
     if height <= FEW_ROWS:
         # Packing does not pay: vectors are read where they are, or each element is a sum of its own.
         found = _whole_vectors(width, lanes, budget // height)
