@@ -19,7 +19,7 @@ from dlir.ir.affine import AffineExpr, constant, delinearize
 from dlir.ir.core import Value
 from dlir.ir.ops import arith, memref, vector
 from dlir.ir.ops import math as math_ops
-from dlir.ir.types import INDEX, MemRefType, VectorType
+from dlir.ir.types import I1, INDEX, MemRefType, VectorType
 from dlir.passes.kernels.attention_roles import Attending, roles_of_attention
 from dlir.passes.kernels.kernel import Kernel
 from dlir.passes.kernels.plan import Unfit
@@ -74,6 +74,8 @@ class _Item:
         self.query = self._scratch(roles.features, lanes)
         self.powers = self._scratch(tile.keys, lanes)
         self.sums = self._scratch(roles.outputs, lanes)
+        #: A row for each query: what the mask holds for a block of keys.  Rows of odd length meet no cache set too often.
+        self.masks = self._scratch(lanes, tile.keys + 1) if roles.mask is not None else None
         #: For each query the largest score, the sum of powers, what earlier sums are scaled by, and what scores are less.
         self.largest, self.total, self.decay, self.shift = (self._scratch(lanes) for _ in range(4))
         self._start()
@@ -112,7 +114,7 @@ class _Item:
         end = roles.visible_keys(emitter, self.first, tile.queries)
         left = arith.subi(end if isinstance(end, Value) else emitter.constant(end, INDEX), emitter.index(start))
         count = arith.minsi(left, emitter.constant(tile.keys, INDEX))
-        emitter.serial(count, lambda row: self._scores(start, row), step=tile.rows)
+        self._all_scores(start, count)
         self._each_lane(self._remember_largest)
         roles.with_masks(emitter, self.first, start, tile.keys, lambda masked: self._find_largest(start, count, masked))
         self._each_lane(self._rescale)
@@ -126,10 +128,22 @@ class _Item:
     def _each_lane(self, body: Callable[[AffineExpr], None]) -> None:
         self.emitter.parallel([self.tile.queries], body)
 
-    def _scores(self, start: AffineExpr, row: AffineExpr) -> None:
-        """The products of all queries with the keys from ``start + row`` on: a register tile."""
-        emitter, roles, rows = self.emitter, self.roles, self.tile.rows
-        keys = [roles.at_most(emitter, start + row + i, roles.keys, rows) for i in range(rows)]
+    def _all_scores(self, start: AffineExpr, count: Value) -> None:
+        """The scores of `count` keys from `start` on, perhaps of some more: in register tiles, the last one of what is left."""
+        emitter, rows = self.emitter, self.tile.rows
+        rest = self.roles.keys % rows
+        whole = -start + (self.roles.keys - rest)
+        if self.roles.keys >= rows:
+            limit = arith.minsi(count, emitter.index(whole)) if rest else count
+            emitter.serial(limit, lambda row: self._scores(start, row, rows), step=rows)
+        if rest:
+            is_last = arith.cmpi("sgt", count, emitter.index(whole))
+            emitter.when(is_last, lambda: self._scores(start, whole, rest))
+
+    def _scores(self, start: AffineExpr, row: AffineExpr, rows: int) -> None:
+        """The products of all queries with `rows` keys from ``start + row`` on: a register tile."""
+        emitter, roles = self.emitter, self.roles
+        keys = [emitter.bounded(start + row + i, roles.keys) for i in range(rows)]
 
         def step(feature: AffineExpr, *sums: Value) -> list[Value]:
             queries = self._vectors(self.query, feature)
@@ -145,16 +159,43 @@ class _Item:
 
     def _find_largest(self, start: AffineExpr, count: Value, masked: bool) -> None:
         """Update the largest scores; where something is masked, mask the scores as well."""
+        emitter, roles = self.emitter, self.roles
 
         def one(key: AffineExpr, lane: AffineExpr) -> None:
             score = self._get(self.powers, key, lane)
             if masked:
-                where = self.emitter.bounded(start + key, self.roles.keys)
-                score = self.roles.masked(self.emitter, score, self.head, self._place(lane), where)
+                number = None if self.masks is None else self._get(self.masks, lane, key)
+                where = emitter.bounded(start + key, roles.keys)
+                score = roles.masked(emitter, score, number, self._place(lane), where)
                 self._set(score, self.powers, key, lane)
             self._set(arith.maximumf(self._get(self.largest, lane), score), self.largest, lane)
 
-        self.emitter.serial(count, lambda key: self._each_lane(lambda lane: one(key, lane)))
+        if self.masks is not None:
+            self._copy_masks(start, self.masks)
+        emitter.serial(count, lambda key: self._each_lane(lambda lane: one(key, lane)))
+
+    def _copy_masks(self, start: AffineExpr, masks: Value) -> None:
+        """Bring what the mask holds for a block of keys to scratch.
+
+        Neighbours in a mask are the keys of one query: they are read as they lie, and turned where that is cheap.
+        """
+        emitter, roles, keys = self.emitter, self.roles, self.tile.keys
+
+        def copy(lane: AffineExpr, key: AffineExpr) -> None:
+            number = roles.mask_number(emitter, self.head, self._place(lane), emitter.bounded(start + key, roles.keys))
+            assert number is not None
+            self._set(number, masks, lane, key)
+
+        def rows(count: int) -> None:
+            self._each_lane(lambda lane: emitter.parallel([count], lambda key: copy(lane, key)))
+
+        rest = roles.keys % keys
+        if not rest or roles.keys < keys:
+            rows(rest or keys)
+            return
+        is_whole = arith.cmpi("sle", emitter.index(start), emitter.constant(roles.keys - keys, INDEX))
+        emitter.when(is_whole, lambda: rows(keys))
+        emitter.when(arith.xori(is_whole, emitter.constant(True, I1)), lambda: rows(rest))
 
     def _rescale(self, lane: AffineExpr) -> None:
         """What the sums so far are scaled by; nothing where no score was more than -inf."""

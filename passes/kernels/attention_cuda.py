@@ -116,7 +116,8 @@ class _Item:
             return [math_ops.fma(one, roles.key(emitter, self.head, where, feature), total)]
 
         (score,) = emitter.serial(roles.features, product, [emitter.constant(0, roles.dtype)])
-        score = roles.masked(emitter, score, self.head, self._place(query), where)
+        number = roles.mask_number(emitter, self.head, self._place(query), where)
+        score = roles.masked(emitter, score, number, self._place(query), where)
         if roles.keys % self.keys:
             # Beyond the last key there is nothing to see.
             end = emitter.constant(roles.keys, INDEX)

@@ -76,16 +76,22 @@ class Attending:
         emitter.when(is_seen, lambda: body(False))
         emitter.when(arith.xori(is_seen, emitter.constant(True, I1)), lambda: body(True))
 
-    def masked(
-        self, emitter: Emitter, score: Value, head: Sequence[AffineExpr], query: AffineExpr, key: AffineExpr
-    ) -> Value:
-        """A score, -inf where the query does not see the key."""
+    def mask_number(
+        self, emitter: Emitter, head: Sequence[AffineExpr], query: AffineExpr, key: AffineExpr
+    ) -> Value | None:
+        """What the mask holds for a query and a key, in the type that is computed in; 1 or 0 for a mask of truth values."""
+        if self.mask is None:
+            return None
+        found = emitter.element(self.mask, _aligned(self.mask, (*head, query, key)))
+        return arith.uitofp(found, self.dtype) if found.type is I1 else widen(found)
+
+    def masked(self, emitter: Emitter, score: Value, number: Value | None, query: AffineExpr, key: AffineExpr) -> Value:
+        """A score with its `mask_number`, -inf where the query does not see the key."""
         nothing = emitter.constant(-math.inf, self.dtype)
-        mask = self.mask
-        if mask is not None:
-            found = emitter.element(mask, _aligned(mask, (*head, query, key)))
-            is_bool = mask.dtype is I1
-            score = arith.select(found, score, nothing) if is_bool else arith.addf(score, widen(found))
+        if number is not None and self.mask is not None and self.mask.dtype is I1:
+            score = arith.select(arith.cmpf("one", number, emitter.constant(0, self.dtype)), score, nothing)
+        elif number is not None:
+            score = arith.addf(score, number)
         if self.causal:
             is_seen = arith.cmpi("sle", emitter.index(key), emitter.index(query))
             score = arith.select(is_seen, score, nothing)

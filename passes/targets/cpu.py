@@ -7,13 +7,15 @@ import math
 import platform
 from pathlib import Path
 
+from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.dialects.nd.scalars import accumulator
 from dlir.ir.types import BF16, ScalarType, is_float
 from dlir.passes.kernels.buffers import stride_of
+from dlir.passes.kernels.classify import facts
 from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.grid import crossing, merge_dims
 from dlir.passes.kernels.parts import SEPARATOR
-from dlir.passes.kernels.plan import Plan, Unfit
+from dlir.passes.kernels.plan import Loop, Plan, Unfit
 from dlir.passes.kernels.roles import Roles, reads_vectors, roles_of
 from dlir.passes.kernels.rows import kept_in_results
 from dlir.passes.kernels.scan import runs_of, width_of
@@ -32,6 +34,8 @@ CACHED = 4096
 ROWS_TOGETHER = 256
 #: Running totals side by side from which on they are computed together.
 LEAST_LANES = 4
+#: Cost of an element, in additions, from which on it is not computed between the additions of running totals.
+COSTLY = 6
 #: Running totals elsewhere that take turns in one loop.
 TOTALS_TOGETHER = 8
 
@@ -42,6 +46,8 @@ TILE_VECTORS = {16: 24, 32: 12, 64: 24}
 ROUNDING_VECTORS = {16: 4, 32: 2, 64: 4}
 #: Vectors of queries of an attention that share what is read of keys and values, and keys whose scores are kept.
 ATTENTION_VECTORS = 4
+#: What a block costs whatever it holds, for reading keys and values, in vectors of queries.
+ATTENTION_BLOCK = 0.3
 ATTENTION_KEYS = 48
 #: Bytes that queries and sums of a block may take.
 ATTENTION_BYTES = 128 << 10
@@ -52,6 +58,12 @@ def check(plan: Plan) -> None:
     points = math.prod(plan.rows) * max((math.prod(loop.extents) for loop in plan.loops), default=1)
     if plan.after is not None and points > CACHED and _is_across(plan):
         raise Unfit("with a reduction over all rows they would be taken one by one, and lie side by side in memory")
+    if plan.form == "row" and {True, False} <= {_goes_across(plan, loop) for loop in plan.loops}:
+        raise Unfit(
+            "some of it goes along rows that lie together in memory, and some across rows that lie side by side"
+        )
+    if plan.form == "scan" and _is_costly_in_order(plan):
+        raise Unfit("costly ops would be done one by one, in the order of the running totals, and not in vectors")
 
 
 def choose(plan: Plan, vector_bytes: int = 0) -> tuple[str, tuple[int, ...]]:
@@ -102,7 +114,9 @@ def _attention_tile(plan: Plan, vector_bytes: int) -> tuple[int, ...]:
     lanes = max(1, vector_bytes // accumulator(result.dtype).bytes)
     while lanes > 4 and lanes // 2 >= queries:
         lanes //= 2
-    vectors = max(1, min(ATTENTION_VECTORS, -(-queries // lanes)))
+    # Lanes beyond the last query compute as much as others do.
+    needed = max(1, -(-queries // lanes))
+    vectors = min(range(ATTENTION_VECTORS, 0, -1), key=lambda n: -(-needed // n) * (n + ATTENTION_BLOCK))
     # Queries and sums take a row of each vector for every feature.
     features = plan.anchor.operands[0].shape[-1] + result.shape[-1]
     while vectors > 1 and features * vectors * vector_bytes > ATTENTION_BYTES:
@@ -123,6 +137,30 @@ def _is_crossed(plan: Plan) -> bool:
     """Whether an operand lies in another order than the results, and is too large to stay in the cache."""
     (loop,) = plan.loops
     return math.prod(loop.extents) > CACHED and crossing(plan, loop, merge_dims(plan, loop)) is not None
+
+
+def _is_costly_in_order(plan: Plan) -> bool:
+    """Whether a large scan of totals that lie one after another holds ops that are better done for many elements at once."""
+    (loop,) = plan.loops
+    if math.prod(loop.extents) <= CACHED or width_of(plan) >= LEAST_LANES:
+        return False
+    inside = loop.demand.inside
+    ops = {value.defining_op for value, _ in loop.demand.elements} - {None, plan.anchor}
+    return sum(facts(op).cost for op in ops if isinstance(op, Primitive) and inside(op)) >= COSTLY
+
+
+def _goes_across(plan: Plan, loop: Loop) -> bool | None:
+    """Whether all that a large loop of a row reads and writes lies side by side with that of other rows (True), or
+    together (False); None where it is some of both, or little."""
+    rank = len(plan.rows)
+    columns = [rank + i for i, extent in enumerate(loop.extents) if extent != 1]
+    if not columns or not rank or math.prod(plan.rows) * math.prod(loop.extents) <= CACHED:
+        return None
+    accesses = [(index, value.shape) for value, index in loop.demand.leaves]
+    accesses += [(index, plan.shapes[number]) for number, index in loop.outputs]
+    strides = [(stride_of(*access, columns[-1]), stride_of(*access, rank - 1)) for access in accesses]
+    found = {row == 1 for column, row in strides if column and 1 in (column, row)}
+    return found.pop() if len(found) == 1 else None
 
 
 def _is_across(plan: Plan) -> bool:

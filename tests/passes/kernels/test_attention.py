@@ -66,6 +66,27 @@ def test_masks(tools, backend, shape, kind, causal):
     np.testing.assert_allclose(found, formula(*arrays, causal=causal), rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.parametrize("kind", ["bool", "float"])
+@pytest.mark.parametrize("keys", [96, 110, 97])
+@pytest.mark.parametrize("causal", [False, True])
+def test_masks_over_several_blocks(tools, backend, kind, keys, causal):
+    """Blocks of keys that are whole, and one with what is left; queries that fill their blocks, and some that do not."""
+    rng = np.random.default_rng(4)
+    arrays = arrays_for((keys, keys, 8, 13))
+    mask = rng.random((2, keys, keys)) < 0.5 if kind == "bool" else rng.normal(size=(keys, keys)).astype(np.float32)
+    found = computed(tools, backend, [*arrays, mask], causal=causal)
+    np.testing.assert_allclose(found, formula(*arrays, mask, causal=causal), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("queries", "together"), [(512, 64), (96, 48), (64, 64), (197, 32), (16, 16)])
+def test_blocks_of_queries_leave_few_lanes_empty(tools, queries, together):
+    """In vectors of 16 lanes."""
+    module = tools.make(lambda *args: nd.attention(*args), *arrays_for((queries, queries, 8, 8)))
+    PassManager.from_text("fuse,schedule{vector-bytes=64}").run(module)
+    (region,) = (op for op in module.walk() if op.name == "kernel.region")
+    assert region["tile"][0] == together
+
+
 def test_a_query_that_sees_nothing_gives_0_and_others_do_not_mind(tools, backend):
     mask = np.ones((20, 60), bool)
     mask[3], mask[7, :50] = False, False

@@ -280,3 +280,43 @@ def test_what_is_needed_late_is_not_made_early_with_what_it_reads():
     assert fused <= unfused
     small = BACKWARD.replace("512", "16").replace("1024", "32").replace("8192", "64")
     assert "they are one kernel" in explain(parse(small), "a", "late")
+
+
+ACROSS = """func.func @main(%x: tensor<512x128xf32>, %c: tensor<128x128xf32>) -> tensor<512x128xf32> {
+  %squares = nd.mul %c, %c
+  %sums = nd.sum %squares {axes = array<i64: 1>}
+  %y = nd.div %x, %sums
+  return %y
+}"""
+
+
+def test_rows_that_lie_together_and_rows_side_by_side_are_two_kernels():
+    """The sums go along rows of `%c`; what is divided by them goes down columns of `%x`, each far apart in memory."""
+    assert "some across rows that lie side by side" in explain(parse(ACROSS), "sums", "y")
+    small = ACROSS.replace("512", "8").replace("128", "16")
+    assert "they are one kernel" in explain(parse(small), "sums", "y")
+    rng = np.random.default_rng(0)
+    x, c = (rng.standard_normal(shape).astype(np.float32) for shape in ((512, 128), (128, 128)))
+    program = compile_module(parse(ACROSS))
+    assert program.kernels == 2
+    np.testing.assert_allclose(program(x, c)[0], x / (c * c).sum(1), rtol=1e-5)
+
+
+SCAN = """func.func @main(%x: tensor<64x256xf32>) -> tensor<64x256xf32> {
+  %sums = nd.cumsum %x {axis = 1}
+  %y = nd.OP %sums
+  return %y
+}"""
+
+
+@pytest.mark.parametrize(("op", "kernels"), [("neg", 1), ("exp", 2)])
+def test_costly_ops_are_not_done_one_by_one_between_running_totals(op, kernels):
+    text = SCAN.replace("OP", op)
+    assert ("in the order of the running totals" in explain(parse(text), "sums", "y")) == (kernels == 2)
+    # Down the columns, totals lie side by side, and vectors hold those of many columns.
+    assert "they are one kernel" in explain(parse(text.replace("axis = 1", "axis = 0")), "sums", "y")
+    x = np.random.default_rng(0).uniform(-0.01, 0.01, (64, 256)).astype(np.float32)
+    program = compile_module(parse(text))
+    assert program.kernels == kernels
+    want = {"neg": np.negative, "exp": np.exp}[op](np.cumsum(x, 1))
+    np.testing.assert_allclose(program(x)[0], want, rtol=1e-4, atol=1e-6)
