@@ -22,6 +22,7 @@ from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.scf import Parallel, for_loop, parallel_loop
 from dlir.ir.ops import arith, func
 from dlir.ir.types import INDEX
+from dlir.passes.kernels.outline import outline
 from dlir.passes.kernels.share_cpu import chunk_bounds, loops_to_share, share
 from dlir.passes.kernels.work_cpu import loop_bounds, scalar_work, trip_count
 
@@ -42,7 +43,7 @@ def map_cpu(module: Module, stats: Counter[str], threads: int, threshold: int) -
             stats["kernels"] += 1
             stats["shared out"] += (shared := _share_loops(op, module, threshold))
             if not shared:
-                kernels[op.symbol] = _map_kernel(op)
+                kernels[op.symbol] = _map_kernel(op, module)
     calls = [op for op in module.walk() if isinstance(op, Call) and op["callee"] in kernels]
     for call in calls:
         items, work = kernels[call["callee"]]
@@ -99,9 +100,15 @@ def _share_loops(function: Func, module: Module, threshold: int) -> int:
     return len(parts)
 
 
-def _map_kernel(function: Func) -> tuple[int, int]:
+def _map_kernel(function: Func, module: Module) -> tuple[int, int]:
     """Map one kernel; the number of its work items, and its work in scalar ops."""
     work = scalar_work(function.body)
+    taken = {op.get("sym_name") for op in module.body.ops}
+    names = (name for number in itertools.count() if (name := f"{function.symbol}_{number}") not in taken)
+    for part in outline(function, lambda: next(names)):
+        module.body.append(part)
+        for loop in reversed([op for op in part.walk() if isinstance(op, Parallel)]):
+            _serialize(loop)
     outermost = _work_items(function)
     items = 1 if outermost is None else math.prod(trip_count(*bounds) or 0 for bounds in loop_bounds(outermost))
     # Inner loops first: what is moved out of a loop is already serial.

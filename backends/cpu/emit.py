@@ -231,11 +231,13 @@ def _shared_arguments(module: Module) -> tuple[set[tuple[str, int]], dict[tuple[
     these, those that are the same memory as an earlier argument, in every call."""
     overlaps: dict[str, set[tuple[int, int]]] = {}
     same: dict[str, set[tuple[int, int]]] = {}
-    for op in module.walk():
-        if isinstance(op, Call):
-            callee, pairs = op["callee"], set(coinciding(op.operands))
-            overlaps.setdefault(callee, set()).update(overlapping(op.operands))
-            same[callee] = same.get(callee, pairs) & pairs
+    # Those that call come first: what their arguments share, those of the functions that they call do.
+    for function in _callers_first(module):
+        for op in function.walk():
+            if isinstance(op, Call):
+                callee, pairs = op["callee"], set(coinciding(op.operands, same.get(function.symbol, ())))
+                overlaps.setdefault(callee, set()).update(overlapping(op.operands, overlaps.get(function.symbol, ())))
+                same[callee] = same.get(callee, pairs) & pairs
     shared: set[tuple[str, int]] = set()
     twins: dict[tuple[str, int], int] = {}
     for callee, pairs in overlaps.items():
@@ -243,6 +245,25 @@ def _shared_arguments(module: Module) -> tuple[set[tuple[str, int]], dict[tuple[
         for first, second in sorted(same[callee]):
             twins.setdefault((callee, second), first)
     return shared, twins
+
+
+def _callers_first(module: Module) -> list[Func]:
+    """The functions of a module, each after those that call it."""
+    functions = {op.symbol: op for op in module.body.ops if isinstance(op, Func)}
+    begun: set[Func] = set()
+    done: list[Func] = []
+
+    def visit(function: Func) -> None:
+        if function not in begun:
+            begun.add(function)
+            for op in function.walk():
+                if isinstance(op, Call) and op["callee"] in functions:
+                    visit(functions[op["callee"]])
+            done.append(function)
+
+    for function in functions.values():
+        visit(function)
+    return done[::-1]
 
 
 def _parameter_type(function: Func, type_: object, may_alias: bool) -> str:

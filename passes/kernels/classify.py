@@ -154,8 +154,13 @@ _CHEAP_FUNCTIONS = ("math.absf", "math.absi", "math.fma", "math.floor", "math.ce
 _FUNCTION = 16
 
 
+def is_function(name: str) -> bool:
+    """Whether the scalar op called `name` is computed by a series of others."""
+    return name.startswith("math.") and name not in _CHEAP_FUNCTIONS
+
+
 def scalar_cost(name: str) -> int:
     """What the scalar op called `name` costs, in additions."""
-    if name.startswith("math.") and name not in _CHEAP_FUNCTIONS:
+    if is_function(name):
         return _FUNCTION
     return _COSTS.get(name, 1)

@@ -22,6 +22,7 @@ from dlir.passes.kernels.buffers import signless
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import Context, accumulated_dtype
 from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.outline import may_be_outlined
 from dlir.passes.kernels.panel import Panel
 from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.product import factor, leaf_of
@@ -290,6 +291,7 @@ class _Item:
                 emitter.parallel([self.span], lambda *index: element(i, *index))
 
         emitter.parallel([count], line)
+        may_be_outlined(emitter)
 
 
 def _multiply_add(left: Value, right: Value, total: Value) -> Value:

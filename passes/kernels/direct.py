@@ -26,6 +26,7 @@ from dlir.passes.kernels.direct_roles import DirectRoles, direct_roles
 from dlir.passes.kernels.emit import Context, accumulated_dtype
 from dlir.passes.kernels.halo import Halo
 from dlir.passes.kernels.kernel import Kernel
+from dlir.passes.kernels.outline import may_be_outlined
 from dlir.passes.kernels.plan import Unfit
 from dlir.passes.kernels.product import factor, leaf_of, may_leave
 from dlir.passes.kernels.roles import inverse, split
@@ -327,6 +328,7 @@ class Item:
             emitter.parallel([self._span(values)], element)
 
         emitter.parallel([count], row)
+        may_be_outlined(emitter)
 
     def _span(self, values: Mapping[int, AffineExpr]) -> int | Value:
         """How many columns the panel has that are the result's."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from dlir.ir.core import Operation, Value
+from dlir.ir.core import BlockArgument, Operation, Value
 from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.memref import strides_of
 from dlir.ir.types import MemRefType
@@ -13,24 +13,41 @@ from dlir.ir.types import MemRefType
 _Extent = tuple[Value | str, int, int | None]
 
 
-def overlapping(values: Sequence[Value]) -> list[tuple[int, int]]:
+def overlapping(values: Sequence[Value], arguments: Collection[tuple[int, int]] = ()) -> list[tuple[int, int]]:
     """The pairs of positions in `values` whose memrefs may share a byte.
 
-    Different function arguments, globals and allocations are different memory: callers see to that.
+    Different function arguments, globals and allocations are different memory, but for pairs of `arguments`, by number.
     """
-    extents = [(number, _extent(value)) for number, value in enumerate(values) if isinstance(value.type, MemRefType)]
-    return [(i, j) for i, one in extents for j, two in extents if i < j and _meet(one, two)]
-
-
-def coinciding(values: Sequence[Value]) -> list[tuple[int, int]]:
-    """The pairs of positions in `values` whose memrefs are the same elements of the same memory."""
     extents = [(number, _extent(value)) for number, value in enumerate(values) if isinstance(value.type, MemRefType)]
     return [
         (i, j)
         for i, one in extents
         for j, two in extents
-        if i < j and one == two and one[2] is not None and values[i].type.dtype is values[j].type.dtype
+        if i < j and (_meet(one, two) or _are_arguments(one[0], two[0], arguments))
     ]
+
+
+def coinciding(values: Sequence[Value], arguments: Collection[tuple[int, int]] = ()) -> list[tuple[int, int]]:
+    """The pairs of positions in `values` whose memrefs are the same elements of the same memory; so are pairs of `arguments`,
+    by number."""
+    extents = [(number, _extent(value)) for number, value in enumerate(values) if isinstance(value.type, MemRefType)]
+    return [
+        (i, j)
+        for i, one in extents
+        for j, two in extents
+        if i < j
+        and (one[0] == two[0] or _are_arguments(one[0], two[0], arguments))
+        and one[1:] == two[1:]
+        and one[2] is not None
+        and values[i].type.dtype is values[j].type.dtype
+    ]
+
+
+def _are_arguments(one: Value | str, two: Value | str, pairs: Collection[tuple[int, int]]) -> bool:
+    """Whether two roots are function arguments whose numbers are one of the pairs."""
+    if not pairs or not isinstance(one, BlockArgument) or not isinstance(two, BlockArgument):
+        return False
+    return (min(one.index, two.index), max(one.index, two.index)) in pairs
 
 
 def is_reshape(op: Operation) -> bool:

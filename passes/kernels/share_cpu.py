@@ -22,7 +22,7 @@ from dlir.ir.traversal import Mapping, clone
 from dlir.ir.types import INDEX, MemRefType, VectorType
 from dlir.passes.kernels.loops_cuda import combine
 from dlir.passes.kernels.reduce_cuda import neutral
-from dlir.passes.kernels.work_cpu import loop_bounds, scalar_work, trip_count
+from dlir.passes.kernels.work_cpu import loop_bounds, scalar_work, trip_count, values_from_outside
 
 #: Waiting for all chunks of a loop takes longer than doing one of few ops by itself: how many times the work from which on a
 #: kernel's items are shared out.
@@ -105,7 +105,7 @@ def _part(loop: Parallel, axis: int, name: str, captured: Sequence[Value]) -> Fu
     low, high, *args = part.body.args
     mapping = Mapping(dict(zip(captured, args)))
     with at_end(part.body, loop.location):
-        for value in _from_outside(loop):
+        for value in values_from_outside(loop):
             if constant_value(value) is not None and value.defining_op is not None:
                 part.body.append(clone(value.defining_op, mapping))
         copy: Parallel = clone(loop, mapping)
@@ -124,15 +124,4 @@ def _part(loop: Parallel, axis: int, name: str, captured: Sequence[Value]) -> Fu
 def _captured(loop: Parallel) -> list[Value]:
     """What a part of `loop` needs from outside, but for constants, and for what the loop starts from."""
     starts = loop.group("initVals")
-    return [value for value in _from_outside(loop) if constant_value(value) is None and value not in starts]
-
-
-def _from_outside(loop: Parallel) -> list[Value]:
-    """The values that `loop` uses and that are made outside, in the order of their use."""
-    inside: dict[Value, None] = {}
-    used: dict[Value, None] = {}
-    for op in loop.walk():
-        used.update(dict.fromkeys(op.operands))
-        inside.update(dict.fromkeys(op.results))
-        inside.update(dict.fromkeys(arg for region in op.regions for block in region.blocks for arg in block.args))
-    return [value for value in used if value not in inside]
+    return [value for value in values_from_outside(loop) if constant_value(value) is None and value not in starts]

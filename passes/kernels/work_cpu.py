@@ -68,3 +68,14 @@ def _at_most(lower: Value, upper: Value, step: Value) -> int:
         known = [trip_count(lower, value, step) for value in limit.operands]
         return min((count for count in known if count is not None), default=1)
     return 1
+
+
+def values_from_outside(loop: Operation) -> list[Value]:
+    """The values that `loop` uses and that are made outside, in the order of their use."""
+    inside: dict[Value, None] = {}
+    used: dict[Value, None] = {}
+    for op in loop.walk():
+        used.update(dict.fromkeys(op.operands))
+        inside.update(dict.fromkeys(op.results))
+        inside.update(dict.fromkeys(arg for region in op.regions for block in region.blocks for arg in block.args))
+    return [value for value in used if value not in inside]
