@@ -7,11 +7,13 @@ import math
 import platform
 from pathlib import Path
 
+from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.dialects.nd.scalars import accumulator
 from dlir.ir.types import BF16, ScalarType, is_float
 from dlir.passes.kernels.buffers import stride_of
-from dlir.passes.kernels.classify import facts
+from dlir.passes.kernels.classify import FusionClass, facts
+from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import accumulated_dtype
 from dlir.passes.kernels.grid import crossing, merge_dims
 from dlir.passes.kernels.parts import SEPARATOR
@@ -61,6 +63,10 @@ def check(plan: Plan) -> None:
     if plan.form == "row" and {True, False} <= {_goes_across(plan, loop) for loop in plan.loops}:
         raise Unfit(
             "some of it goes along rows that lie together in memory, and some across rows that lie side by side"
+        )
+    if plan.form in ("flat", "row") and _writes_across(plan):
+        raise Unfit(
+            "a large result would be written in another order than the rest, a line of the cache for each element"
         )
     if plan.form == "scan" and _is_costly_in_order(plan):
         raise Unfit("costly ops would be done one by one, in the order of the running totals, and not in vectors")
@@ -137,6 +143,34 @@ def _is_crossed(plan: Plan) -> bool:
     """Whether an operand lies in another order than the results, and is too large to stay in the cache."""
     (loop,) = plan.loops
     return math.prod(loop.extents) > CACHED and crossing(plan, loop, merge_dims(plan, loop)) is not None
+
+
+def _writes_across(plan: Plan) -> bool:
+    """Whether the elements of a large result lie apart along a loop that something else is read or written along."""
+    found: set[bool] = set()
+    rank = len(plan.rows)
+    for loop in plan.loops:
+        columns = [rank + i for i, extent in enumerate(loop.extents) if extent != 1]
+        if not columns:
+            continue
+        for number, index in loop.outputs:
+            shape = plan.shapes[number]
+            if math.prod(shape) <= CACHED:
+                continue
+            for place in ((index, shape), *_seen(plan.values[number], index)):
+                stride = stride_of(*place, columns[-1])
+                found |= {stride != 1} if stride != 0 else set()
+        if plan.form == "row":
+            found |= {False for value, index in loop.demand.leaves if stride_of(index, value.shape, columns[-1]) == 1}
+    return found == {True, False}
+
+
+def _seen(value: Value, index: Index) -> list[tuple[Index, tuple[int, ...]]]:
+    """What `value` shows at an index if it is a view: its index, and the shape of what is viewed."""
+    op = value.defining_op
+    if not isinstance(op, Primitive) or facts(op).fusion_class is not FusionClass.VIEW:
+        return []
+    return [(where, source.shape) for source, where in facts(op).operand_elements(op, index)]
 
 
 def _is_costly_in_order(plan: Plan) -> bool:

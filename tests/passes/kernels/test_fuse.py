@@ -320,3 +320,35 @@ def test_costly_ops_are_not_done_one_by_one_between_running_totals(op, kernels):
     assert program.kernels == kernels
     want = {"neg": np.negative, "exp": np.exp}[op](np.cumsum(x, 1))
     np.testing.assert_allclose(program(x)[0], want, rtol=1e-4, atol=1e-6)
+
+
+TURNED = """func.func @main(%x: tensor<384x512xf32>) -> (tensor<384x512xf32>, tensor<512x384xf32>) {
+  %e = nd.exp %x
+  %t = nd.transpose %e
+  return %e, %t
+}"""
+
+
+def test_a_large_result_in_another_order_is_a_kernel_of_its_own():
+    """In one loop, each element of one of the two would take a line of the cache."""
+    module = parse(TURNED)
+    program = compile_module(module)
+    assert program.kernels == 2
+    x = np.random.default_rng(0).standard_normal((384, 512)).astype(np.float32)
+    found = program(x)
+    np.testing.assert_array_equal(found[1], found[0].T)
+    small = TURNED.replace("384", "12").replace("512", "16")
+    assert compile_module(parse(small)).kernels == 1
+
+
+def test_rows_are_not_written_as_columns():
+    text = """func.func @main(%x: tensor<384x512xf32>) -> tensor<512x384xf32> {
+      %s = nd.softmax %x
+      %t = nd.transpose %s
+      %e = nd.exp %t
+      return %e
+    }"""
+    assert "written in another order" in explain(parse(text), "s", "e")
+    assert compile_module(parse(text)).kernels == 2
+    small = text.replace("384", "12").replace("512", "16")
+    assert "they are one kernel" in explain(parse(small), "s", "e")
