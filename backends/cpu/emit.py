@@ -252,17 +252,15 @@ def _callers_first(module: Module) -> list[Func]:
     functions = {op.symbol: op for op in module.body.ops if isinstance(op, Func)}
     begun: set[Func] = set()
     done: list[Func] = []
-
-    def visit(function: Func) -> None:
-        if function not in begun:
-            begun.add(function)
-            for op in function.walk():
-                if isinstance(op, Call) and op["callee"] in functions:
-                    visit(functions[op["callee"]])
+    waiting = [(function, False) for function in functions.values()]
+    while waiting:
+        function, is_ready = waiting.pop()
+        if is_ready:
             done.append(function)
-
-    for function in functions.values():
-        visit(function)
+        elif function not in begun:
+            begun.add(function)
+            calls = [op for op in function.walk() if isinstance(op, Call) and op["callee"] in functions]
+            waiting += [(function, True), *((functions[call["callee"]], False) for call in calls)]
     return done[::-1]
 
 

@@ -75,7 +75,7 @@ class _Item:
         self.powers = self._scratch(tile.keys, lanes)
         self.sums = self._scratch(roles.outputs, lanes)
         #: A row for each query: what the mask holds for a block of keys.  Rows of odd length meet no cache set too often.
-        self.masks = self._scratch(lanes, tile.keys + 1) if roles.mask is not None else None
+        self.masks = self._scratch(lanes, tile.keys + 1) if roles.has_mask_of_pairs else None
         #: For each query the largest score, the sum of powers, what earlier sums are scaled by, and what scores are less.
         self.largest, self.total, self.decay, self.shift = (self._scratch(lanes) for _ in range(4))
         self._start()
@@ -164,9 +164,12 @@ class _Item:
         def one(key: AffineExpr, lane: AffineExpr) -> None:
             score = self._get(self.powers, key, lane)
             if masked:
-                number = None if self.masks is None else self._get(self.masks, lane, key)
-                where = emitter.bounded(start + key, roles.keys)
-                score = roles.masked(emitter, score, number, self._place(lane), where)
+                query, where = self._place(lane), emitter.bounded(start + key, roles.keys)
+                if self.masks is not None:
+                    number: Value | None = self._get(self.masks, lane, key)
+                else:
+                    number = roles.mask_number(emitter, self.head, query, where)
+                score = roles.masked(emitter, score, number, query, where)
                 self._set(score, self.powers, key, lane)
             self._set(arith.maximumf(self._get(self.largest, lane), score), self.largest, lane)
 

@@ -42,6 +42,11 @@ class Attending:
     def mask(self) -> Value | None:
         return self.op.operands[3] if len(self.op.operands) > 3 else None
 
+    @property
+    def has_mask_of_pairs(self) -> bool:
+        """Whether there is a mask that differs both from query to query and from key to key."""
+        return self.mask is not None and self.mask.rank > 1 and 1 not in self.mask.shape[-2:]
+
     # ------------------------------------------------------------ operands
 
     def query(self, emitter: Emitter, head: Sequence[AffineExpr], query: AffineExpr, feature: AffineExpr) -> Value:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dlir.ir.affine import AffineExpr, Lookup, Quotient, Remainder, linearize
+from dlir.ir.affine import AffineExpr, Lookup, Quotient, Remainder, has_lookup, linearize
 from dlir.ir.attributes import Attribute
 from dlir.ir.core import Value
 from dlir.ir.dialects.builtin import UnrealizedConversionCast
@@ -117,6 +117,16 @@ def stride_of(index: Sequence[AffineExpr], shape: Sequence[int], number: int) ->
         if isinstance(atom, Quotient | Remainder | Lookup) and number in AffineExpr({atom: 1}).used_dims():
             return None
     return position.coefficient(number)
+
+
+def first_step(index: Sequence[AffineExpr], shape: Sequence[int], number: int) -> int | None:
+    """How far the first step of dimension `number` moves in memory, in elements; None where that is known at run time only."""
+    position = linearize(index, shape)
+    if has_lookup([position]):
+        return None
+    start = [0] * (max((number, *position.used_dims())) + 1)
+    following = [*start[:number], 1, *start[number + 1 :]]
+    return position.evaluate(following) - position.evaluate(start)
 
 
 def divisions(expr: AffineExpr) -> int:

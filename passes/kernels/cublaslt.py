@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dlir.ir.affine import AffineExpr, Dim, constant, dims, linearize
+from dlir.ir.affine import AffineExpr, Dim, dims, linearize
 from dlir.ir.core import Value
 from dlir.ir.dialects.kernel import MATRIX_TYPES, leading_dimension
 from dlir.ir.dialects.nd.base import Primitive
@@ -156,10 +156,7 @@ def _operand(
 
 def _point(roles: Roles, batch: AffineExpr, row: AffineExpr, column: AffineExpr) -> Index:
     """The index of the contraction's result at a batch, row and column."""
-    band, inner = column, constant(0)
-    if roles.columns:
-        band, inner = column // roles.size(roles.columns), column % roles.size(roles.columns)
-    return roles.point(split(batch, roles.extents(roles.outer)), row, band, inner)
+    return roles.element(split(batch, roles.extents(roles.outer)), row, column)
 
 
 def _layout(index: Index, shape: Sequence[int], along: Sequence[int]) -> Layout | None:

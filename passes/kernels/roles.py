@@ -65,6 +65,12 @@ class Roles:
         values.update(zip(self.columns, split(column, self.extents(self.columns))))
         return _joined([values.get(n, constant(0)) for n in range(len(self.shape))], self.parts)
 
+    def element(self, outer: Sequence[AffineExpr], row: AffineExpr, column: AffineExpr) -> tuple[AffineExpr, ...]:
+        """As `point`, of a column that counts those of all bands."""
+        width = self.size(self.columns)
+        band, inner = (column // width, column % width) if self.columns else (column, constant(0))
+        return self.point(outer, row, band, inner)
+
 
 def reads_vectors(op: Primitive, roles: Roles, dtype: Type) -> bool:
     """Whether neighbouring columns of the right operand are neighbours in memory, in the type of the sum."""

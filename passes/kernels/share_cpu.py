@@ -11,18 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dlir.ir.attributes import StringAttr
 from dlir.ir.builder import at_end, at_start, before, insert
 from dlir.ir.core import Value
 from dlir.ir.dialects.arith import constant_value
 from dlir.ir.dialects.func import Call, Func
 from dlir.ir.dialects.scf import Parallel, for_loop, parallel_loop
 from dlir.ir.ops import arith, func, memref
-from dlir.ir.traversal import Mapping, clone
-from dlir.ir.types import INDEX, MemRefType, VectorType
+from dlir.ir.types import MemRefType, VectorType
 from dlir.passes.kernels.loops_cuda import combine
+from dlir.passes.kernels.outline import captured_by, function_of
 from dlir.passes.kernels.reduce_cuda import neutral
-from dlir.passes.kernels.work_cpu import loop_bounds, scalar_work, trip_count, values_from_outside
+from dlir.passes.kernels.work_cpu import loop_bounds, scalar_work, trip_count
 
 #: Waiting for all chunks of a loop takes longer than doing one of few ops by itself: how many times the work from which on a
 #: kernel's items are shared out.
@@ -69,7 +68,7 @@ def share(loop: Parallel, function: Func, name: str, chunks: int) -> Func:
     """Replace a loop of `function` by calls of a new function, called `name`, for its chunks; that function."""
     extents = _extents(loop)
     axis = extents.index(max(extents))
-    part = _part(loop, axis, name, captured := _captured(loop))
+    part = _part(loop, axis, name, captured := captured_by(loop))
     regions = loop.body.terminator.regions
     with at_start(function.body, loop.location):
         places = [memref.alloca((), (), MemRefType((chunks,), value.type)) for value in loop.results]
@@ -98,18 +97,9 @@ def chunk_bounds(number: Value, items: int, chunks: int) -> list[Value]:
 
 def _part(loop: Parallel, axis: int, name: str, captured: Sequence[Value]) -> Func:
     """The function for a range of `loop` along one of its dimensions; it returns what the range reduces to."""
-    names = ["lo", "hi", *(value.name for value in captured)]
-    part = Func.make(name, [INDEX, INDEX, *(value.type for value in captured)], [], names, private=True)
-    part.location = loop.location
-    part.attributes["dlir.kernel"] = StringAttr("cpu")
-    low, high, *args = part.body.args
-    mapping = Mapping(dict(zip(captured, args)))
+    part, copy = function_of(loop, name, captured, ["lo", "hi"])
+    low, high, *_ = part.body.args
     with at_end(part.body, loop.location):
-        for value in values_from_outside(loop):
-            if constant_value(value) is not None and value.defining_op is not None:
-                part.body.append(clone(value.defining_op, mapping))
-        copy: Parallel = clone(loop, mapping)
-        part.body.append(copy)
         lowers, uppers, steps, inits = (list(group) for group in copy.groups)
         lowers[axis], uppers[axis] = low, high
         with before(copy):
@@ -119,9 +109,3 @@ def _part(loop: Parallel, axis: int, name: str, captured: Sequence[Value]) -> Fu
         func.return_(*copy.results)
     part.update_type()
     return part
-
-
-def _captured(loop: Parallel) -> list[Value]:
-    """What a part of `loop` needs from outside, but for constants, and for what the loop starts from."""
-    starts = loop.group("initVals")
-    return [value for value in values_from_outside(loop) if constant_value(value) is None and value not in starts]

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from dlir.ir.affine import AffineExpr, constant, delinearize, symbol
+from dlir.ir.affine import AffineExpr, delinearize, symbol
 from dlir.ir.attributes import IntegerAttr
 from dlir.ir.builder import at_end, insert
 from dlir.ir.core import Block, Region, Value
@@ -90,11 +90,7 @@ class Tiling:
 
     def point(self, outer: Sequence[AffineExpr], row: AffineExpr, column: AffineExpr) -> Index:
         """The index of an element of the contraction's result."""
-        roles = self.roles
-        band, inner = column, constant(0)
-        if roles.columns:
-            band, inner = column // roles.size(roles.columns), column % roles.size(roles.columns)
-        return roles.point(outer, row, band, inner)
+        return self.roles.element(outer, row, column)
 
     def below(self, expr: AffineExpr, number: int) -> AffineExpr:
         """`expr`, of which it is known here that it is below extent `number`."""

@@ -11,7 +11,7 @@ from dlir.ir.core import Value
 from dlir.ir.dialects.nd.base import Primitive
 from dlir.ir.dialects.nd.scalars import accumulator
 from dlir.ir.types import BF16, ScalarType, is_float
-from dlir.passes.kernels.buffers import stride_of
+from dlir.passes.kernels.buffers import first_step, stride_of
 from dlir.passes.kernels.classify import FusionClass, facts
 from dlir.passes.kernels.demand import Index
 from dlir.passes.kernels.emit import accumulated_dtype
@@ -48,9 +48,9 @@ TILE_VECTORS = {16: 24, 32: 12, 64: 24}
 ROUNDING_VECTORS = {16: 4, 32: 2, 64: 4}
 #: Vectors of queries of an attention that share what is read of keys and values, and keys whose scores are kept.
 ATTENTION_VECTORS = 4
+ATTENTION_KEYS = 48
 #: What a block costs whatever it holds, for reading keys and values, in vectors of queries.
 ATTENTION_BLOCK = 0.3
-ATTENTION_KEYS = 48
 #: Bytes that queries and sums of a block may take.
 ATTENTION_BYTES = 128 << 10
 
@@ -145,21 +145,24 @@ def _is_crossed(plan: Plan) -> bool:
     return math.prod(loop.extents) > CACHED and crossing(plan, loop, merge_dims(plan, loop)) is not None
 
 
+def _columns(plan: Plan, loop: Loop) -> list[int]:
+    """The dimensions that a loop over the columns of a row goes over, by their number in its indices."""
+    return [len(plan.rows) + i for i, extent in enumerate(loop.extents) if extent != 1]
+
+
 def _writes_across(plan: Plan) -> bool:
     """Whether the elements of a large result lie apart along a loop that something else is read or written along."""
     found: set[bool] = set()
-    rank = len(plan.rows)
     for loop in plan.loops:
-        columns = [rank + i for i, extent in enumerate(loop.extents) if extent != 1]
+        columns = _columns(plan, loop)
         if not columns:
             continue
         for number, index in loop.outputs:
             shape = plan.shapes[number]
             if math.prod(shape) <= CACHED:
                 continue
-            for place in ((index, shape), *_seen(plan.values[number], index)):
-                stride = stride_of(*place, columns[-1])
-                found |= {stride != 1} if stride != 0 else set()
+            steps = [first_step(*place, columns[-1]) for place in ((index, shape), *_seen(plan.values[number], index))]
+            found |= {step != 1 for step in steps if step}
         if plan.form == "row":
             found |= {False for value, index in loop.demand.leaves if stride_of(index, value.shape, columns[-1]) == 1}
     return found == {True, False}
@@ -186,8 +189,7 @@ def _is_costly_in_order(plan: Plan) -> bool:
 def _goes_across(plan: Plan, loop: Loop) -> bool | None:
     """Whether all that a large loop of a row reads and writes lies side by side with that of other rows (True), or
     together (False); None where it is some of both, or little."""
-    rank = len(plan.rows)
-    columns = [rank + i for i, extent in enumerate(loop.extents) if extent != 1]
+    rank, columns = len(plan.rows), _columns(plan, loop)
     if not columns or not rank or math.prod(plan.rows) * math.prod(loop.extents) <= CACHED:
         return None
     accesses = [(index, value.shape) for value, index in loop.demand.leaves]
@@ -202,7 +204,7 @@ def _is_across(plan: Plan) -> bool:
     rank = len(plan.rows)
     along = across = 0
     for loop in plan.loops:
-        columns = [rank + i for i, extent in enumerate(loop.extents) if extent != 1]
+        columns = _columns(plan, loop)
         if not columns or not rank:
             continue
         for value, index in loop.demand.leaves:
