@@ -246,10 +246,11 @@ def test_a_donated_operand_is_overwritten(small, needs_sim, op):
     np.testing.assert_allclose(run(w, x, g)[0], want, rtol=1e-5, atol=1e-5)
 
 
-def test_of_two_addends_the_one_that_is_overwritten_is_the_addend(small, needs_sim):
+@pytest.mark.parametrize("donated", ["a", "b"])
+def test_of_two_addends_the_one_that_is_overwritten_is_the_addend(small, needs_sim, donated):
     """One row: both could be a bias, and only the addend may lie where the result goes."""
     text = """
-    func.func @main(%a: tensor<1x8xf32>, %b: tensor<1x8xf32> {dlir.donated}, %x: tensor<1x4xf32>, %w: tensor<4x8xf32>)
+    func.func @main(%a: tensor<1x8xf32>, %b: tensor<1x8xf32>, %x: tensor<1x4xf32>, %w: tensor<4x8xf32>)
         -> tensor<1x8xf32> {
       %p = nd.matmul %x, %w
       %q = nd.add %p, %a
@@ -257,6 +258,7 @@ def test_of_two_addends_the_one_that_is_overwritten_is_the_addend(small, needs_s
       return %r
     }
     """
+    text = text.replace(f"%{donated}: tensor<1x8xf32>", f"%{donated}: tensor<1x8xf32> {{dlir.donated}}")
     mapped = lowered(verified(parse(text)))
     (call,) = calls_of(mapped)
     assert call.group("addend") is call.group("into") is not call.group("bias")

@@ -352,3 +352,18 @@ def test_rows_are_not_written_as_columns():
     assert compile_module(parse(text)).kernels == 2
     small = text.replace("384", "12").replace("512", "16")
     assert "they are one kernel" in explain(parse(small), "s", "e")
+
+
+def test_what_is_repeated_is_not_turned():
+    """Each pixel four times, in an image of twice the size: one kernel with what computes the pixels."""
+    text = """func.func @main(%x: tensor<1x8x64x64xf32>) -> tensor<1x8x128x128xf32> {
+      %a = nd.relu %x
+      %b = nd.reshape %a {shape = [1, 8, 64, 1, 64, 1]}
+      %c = nd.broadcast_to %b {shape = [1, 8, 64, 2, 64, 2]}
+      %d = nd.reshape %c {shape = [1, 8, 128, 128]}
+      return %d
+    }"""
+    program = compile_module(parse(text))
+    assert program.kernels == 1
+    x = np.random.default_rng(0).standard_normal((1, 8, 64, 64)).astype(np.float32)
+    np.testing.assert_array_equal(program(x)[0], np.maximum(x, 0).repeat(2, 2).repeat(2, 3))
